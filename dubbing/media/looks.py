@@ -29,10 +29,11 @@ from dubbing.media.read import Picture
 from dubbing.media.seen import Sums
 from dubbing.records import Patch
 
-__all__ = ["Looks"]
+__all__ = ["MOST_HELD", "Looks"]
 
 _MOST_BYTES = 8_000_000  # of a picture: about eight are held where nothing is asked for, and as many by the decoder
-_MOST_HELD = 100_000_000  # bytes of all that is held: slow presets keep fifty pictures and more
+MOST_HELD = 100_000_000
+"""Bytes of the frames that are held, at most: slow presets keep fifty pictures and more."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class _Kept:
 
 class Looks:
     """Masters of a film that are made side by side. pictures: theirs, open; least_db: for each the PSNR under which a
-    frame differs, as of `compare_masters`. For each frame `made` is called of every master, and then `forget`."""
+    frame differs, as of `compare_masters`. For each frame `made` is called of every master, then `forget`. size: bytes
+    of the frames that are held."""
 
     def __init__(self, film: Film, line: Timeline, pictures: Sequence[MadePicture], least_db: Sequence[float]) -> None:
         self._each = [
@@ -62,7 +64,7 @@ class Looks:
             for picture, least in zip(pictures, least_db, strict=True)
         ]
         self._held: dict[int, _Kept] = {}
-        self._bytes = 0
+        self.size = 0
 
     @property
     def keep(self) -> Keep | None:
@@ -73,7 +75,7 @@ class Looks:
         if all(one is None or one.lost for one in self._each):
             return
         self._held[picture.frame] = kept = _Kept(picture, beside, tuple(patches))
-        self._bytes += kept.size
+        self.size += kept.size
 
     def made(self, n: int, packets: Iterable[Any], number: int | None = None, copied: bool = False) -> list[Any]:
         """The packets that the n-th master's encoder gave when frame `number` went in, None for what is left at its
@@ -94,8 +96,8 @@ class Looks:
         while self._held:
             least = min((one.waits for one in self._each if one and one.waits is not None), default=None)
             for frame in [f for f in self._held if least is None or f < least]:
-                self._bytes -= self._held.pop(frame).size
-            if self._bytes <= _MOST_HELD:
+                self.size -= self._held.pop(frame).size
+            if self.size <= MOST_HELD:
                 return
             for one in self._each:
                 if one is not None and one.waits == least:
