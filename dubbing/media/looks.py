@@ -32,7 +32,7 @@ from dubbing.records import Patch
 __all__ = ["MOST_HELD", "Looks"]
 
 _MOST_BYTES = 8_000_000  # of a picture: about eight are held where nothing is asked for, and as many by the decoder
-MOST_HELD = 100_000_000
+MOST_HELD = 160_000_000
 """Bytes of the frames that are held, at most: slow presets keep fifty pictures and more."""
 
 
