@@ -12,6 +12,7 @@ damaged at once, but never two of one result, so that each one's fate can be tol
     analysis      everything that is made of shots, faces and sounds
     people        everything that is made of speakers and actors
     takes         everything that is made of takes
+    seen          the same, and what is damaged is what was seen of takes while they were rendered
 
 The undisturbed run is measured: how much of its time went into lists, checksums and waiting for the disk.
 
@@ -54,11 +55,13 @@ _ANALYSIS, _PEOPLE = (
     r"/analysis/(active|descriptors|people|cast|speakers|actors)",
 )
 _TAKES, _SCORES, _MASTERS = r"/patch/", r"/score-", r"/master-|/\.master\.json"
+_SEEN = r"(seen\.npz|sheet\.jpg)$"
 RULES = {  # which files are damaged, and which are removed
     "as it is": (r"", None),
     "analysis": (_ANALYSIS, f"{_PEOPLE}|{_TAKES}|{_SCORES}|{_MASTERS}"),
     "people": (_PEOPLE, f"{_TAKES}|{_SCORES}|{_MASTERS}"),
-    "takes": (_TAKES, f"{_SCORES}|{_MASTERS}"),
+    "takes": (rf"{_TAKES}(?!.*{_SEEN})", f"{_SCORES}|{_MASTERS}"),
+    "seen": (rf"{_TAKES}.*{_SEEN}", f"{_SCORES}|{_MASTERS}"),
 }
 _PASSING = re.compile(r"(^|/)\.(lock|lease\.json|progress\.json)$")  # nothing of a finished run
 _OWN = re.compile(r"\.(contents|sounds)\.json$|run\.json$")  # times and stamps, which differ by run

@@ -175,7 +175,7 @@ def test_the_best_of_two_keeps_and_shows_both_and_a_reviewer_may_choose_the_othe
     assert "lipsync film/hi/shot_0002/rewrite" not in began, "the take of `rewrite` alone is the same one"
     assert not started_by(film, out)
     library = Library(out)
-    rows = {SHOT: next(r for r in library.rows() if r["shot"] == SHOT[2])}
+    rows = {SHOT: next(r for r in library.rows() if (r["language"], r["shot"]) == SHOT[1:])}
     facts = told.shot(library, rows, library.find(*SHOT))
     scores = {t["id"]: t["score"] for t in facts["takes"]}
     selected = row(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -209,7 +210,7 @@ def test_the_command_writes_a_table_and_a_page(clip, out, dub):
         and "most often look wrong" in html
         and html.count("data:image/png;base64,") >= 3
     )
-    assert "http" not in html
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]*", "", html)
 
 
 def test_of_a_photograph_the_dub_is_measured_and_what_has_no_truth_says_so(clip, tmp_path, monkeypatch):

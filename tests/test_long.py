@@ -122,7 +122,8 @@ def test_what_works_through_a_whole_film_has_time_in_proportion(promised: Promis
     for task_id in ("speakers film", "actors film", "master film/fr"):
         assert found[task_id] == pytest.approx(whole_s, abs=5)
     short_s = found["faces film/shot_0001"]
-    for stage in ("faces film", "lipsync film/fr", "sync film/fr"):
+    assert whole_s - 300 < found["sync film/fr/shot_0002"] < whole_s
+    for stage in ("faces film", "lipsync film/fr"):
         joined = found[f"{stage}/shot_0002"]
         assert whole_s - 300 < joined < whole_s, "it joins what many windows have made"
         assert short_s < found[f"{stage}/shot_0002/window_1"] < joined / 10

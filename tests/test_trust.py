@@ -73,6 +73,16 @@ def test_no_damage_of_a_take_reaches_a_master(finished: Finished, tmp_path: Path
         assert set(corrupt.fates(place, finished.film, whole, some, each, gone).values()) == {"healed"}
 
 
+def test_what_was_seen_of_a_take_and_is_damaged_is_made_again(finished: Finished, copied: Path) -> None:
+    """Scores are made of it."""
+    for seen in copied.glob("film/hi/takes/*/*/patch/**/seen.npz"):
+        flip(seen)
+    for score in copied.glob("film/hi/takes/*/*/score-*"):
+        shutil.rmtree(score)
+    assert len(told_by(finished.film, copied)) == 1
+    assert facts_on_disk(copied) == facts_on_disk(finished.out)
+
+
 def test_a_wave_that_is_read_and_damaged_is_made_again_once(finished: Finished, copied: Path) -> None:
     (wave,) = copied.glob("film/hi/sound-*/wave.npy")
     flip(wave)

@@ -302,11 +302,11 @@ def decided_works(
 def asked_share(job: Job, title: Title, task: Task) -> float:
     """How much of a shot of a dub, 0..1, its manifest asks for; 1 of other tasks. Raises ManifestError."""
     dub = next((d for d in title.dubs if d.language == task.language), None)
-    ranges = job.asked(title, dub) if dub and task.shot and isinstance(task.inputs, Windowed) else None
-    if ranges is None:
+    bounds: tuple[int, int] | None = getattr(task.inputs, "bounds", None)
+    ranges = job.asked(title, dub) if dub and task.shot and bounds is not None else None
+    if ranges is None or bounds is None:
         return 1.0
-    assert isinstance(task.inputs, Windowed)
-    start, end = task.inputs.bounds
+    start, end = bounds
     return sum(b - a for a, b in within(ranges, start, end)) / (end - start)
 
 

@@ -1,9 +1,10 @@
 """What was seen of a master's pictures while they were made, and whether a file still holds these.
 
 A stretch of pictures that one encoder made is told by a digest of its packets, as a decoder takes them: units without
-the lengths, marks and parameter sets that a container writes in its own way. Whoever has the file reads the packets
-again and compares digests: that costs no decoding. Packets beside such stretches must be the source's own, in groups
-that nothing outside refers to. Where anything else is found, all pictures have to be looked at (`likeness`).
+the lengths, marks and parameter sets that a container writes in its own way; and by the frame that each of them shows.
+Whoever has the file reads the packets again, counts their frames by their times, and compares digests: that costs no
+decoding. Packets beside such stretches must be the source's own, each at its frame, in groups that nothing outside
+refers to. Where anything else is found, all pictures have to be looked at (`likeness`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dubbing.media.parameter_sets import HevcSets, Sets, packed, sets_of, units
 from dubbing.media.seen import Likeness, Sums
 from dubbing.media.times import shown_pts
 
-__all__ = ["Digest", "Header", "Looked", "confirmed", "least_db"]
+__all__ = ["Digest", "Header", "Looked", "confirmed", "least_db", "number_of"]
 
 _ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
 _EQUAL_DB = 99.0
@@ -46,7 +47,8 @@ def least_db(choice: MasterChoice | None) -> float:
 @dataclass(frozen=True)
 class Looked:
     """A stretch of pictures that were compared with their source as soon as they were encoded. first, last: frames
-    [first, last), whose packets follow each other in the file; digest: of these packets; sums: what pairs came to."""
+    [first, last), whose packets follow each other in the file; digest: of these packets and the frames that they show;
+    sums: what pairs came to."""
 
     first: int
     last: int
@@ -96,10 +98,11 @@ class Digest:
         """The next packet."""
         self._hash.update(packed((*self._header.plain(data), b"")))
 
-    @property
-    def value(self) -> str:
-        """Of all packets so far, in hexadecimal."""
-        return self._hash.hexdigest()
+    def value(self, frames: Sequence[int]) -> str:
+        """Of all packets so far, in hexadecimal. frames: number of the frame that each of them shows."""
+        found = self._hash.copy()
+        found.update(np.array(frames, "<i8").tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,12 @@ class _Packet:
     pts: int | None
     data: bytes
     length: int
+
+
+def number_of(line: Timeline, pts: int) -> int | None:
+    """The frame that shows at a time of its film; None where there is none."""
+    number = int(np.searchsorted(line.pts, pts))
+    return number if number < len(line) and line.pts[number] == pts else None
 
 
 def _packets(film: Film) -> Iterator[_Packet]:
@@ -135,6 +144,8 @@ def _confirmed(source: Film, master: Film, line: Timeline, runs: Sequence[Looked
     copied = _Copied(source, header, line) if sum(run.last - run.first for run in runs) < len(line) else None
     waiting, sums, digest = list(runs), Sums(), Digest(header)
     times: list[tuple[int, int]] = []
+    alike: dict[int, int] = {}  # of packets that are the source's own, by their place: the frame that it shows there
+    made: list[tuple[Looked, Digest, int]] = []  # of each run, and the place behind its last packet
     for at, packet in enumerate(_packets(master)):
         if packet.pts is None or at >= len(line):
             return None
@@ -143,21 +154,32 @@ def _confirmed(source: Film, master: Film, line: Timeline, runs: Sequence[Looked
         if not waiting or at < waiting[0].first:
             if own is None:
                 return None
-            sums += own
+            alike[at], here = own
+            sums += here
             continue
         digest.add(packet.data)
         if at + 1 == waiting[0].last:
             run = waiting.pop(0)
-            if digest.value != run.digest:
-                return None
+            made.append((run, digest, at + 1))
             sums, digest = sums + run.sums, Digest(header)
             if copied is not None:
                 copied.break_off()
-    if len(times) != len(line) or waiting:
+    frames = _frames([at for at, _ in times])
+    if len(times) != len(line) or waiting or frames is None:
+        return None
+    if any(frames[at] != number for at, number in alike.items()):
+        return None
+    if any(found.value(frames[end - run.last + run.first : end]) != run.digest for run, found, end in made):
         return None
     pts = shown_pts([at for at, _ in sorted(times)], master.step)
     end = int(pts[-1]) + (max(times)[1] or master.step)
     return at_their_times(line, Timeline(pts, master.stream.time_base, end, master.rate, master.start_tc), sums)
+
+
+def _frames(pts: Sequence[int]) -> list[int] | None:
+    """Number of the frame that each packet shows, by its time; None where two show at once."""
+    of = {at: number for number, at in enumerate(sorted(pts))}
+    return [of[at] for at in pts] if len(of) == len(pts) else None
 
 
 class _Copied:
@@ -173,9 +195,9 @@ class _Copied:
         """What comes next must not refer to what lies before it."""
         self._alone = False
 
-    def next(self, packet: _Packet) -> Sums | None:
-        """What a pair comes to that is one packet in both files; None where it is not, or does not stand for the same
-        picture, or holds what only a decoder can tell."""
+    def next(self, packet: _Packet) -> tuple[int, Sums] | None:
+        """The source's frame that a packet shows there, and what the pair comes to, which is one packet in both files;
+        None where it is not, or does not stand for the same picture, or holds what only a decoder can tell."""
         was, header = next(self._packets, None), self._header
         if was is None or was.pts is None or not self._own.sets <= header.sets:
             return None
@@ -184,5 +206,7 @@ class _Copied:
         tells = any(header.kind(unit) in header.messages and _REGISTERED in unit for unit in parts)
         if not self._alone or tells or parts != self._own.plain(was.data):
             return None
-        number = int(np.searchsorted(self._line.pts, was.pts))
-        return Sums(samples=self._samples, pairs=1, worst=(_EQUAL_DB, number), best=_EQUAL_DB)
+        number = number_of(self._line, was.pts)
+        if number is None:
+            return None
+        return number, Sums(samples=self._samples, pairs=1, worst=(_EQUAL_DB, number), best=_EQUAL_DB)

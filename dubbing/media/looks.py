@@ -1,8 +1,9 @@
 """Masters are looked at while they are made: what their encoder gives is decoded at once, and compared with the
 source's pictures and the mattes that are still in memory.
 
-A frame of the source is held until its picture has come back: as many as the encoder keeps, so that this is done of
-pictures that are not too large. The rest is for whoever reads the finished file (`looked`, `likeness`).
+A frame of the source is held until its picture has come back from every master: as many as their encoders keep. So this
+is done of pictures that are not too large, and an encoder that keeps too many of them is not looked at any further. The
+rest is for whoever reads the finished file (`looked`, `likeness`).
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from dubbing.media.colour import layout_of, picture_bytes
 from dubbing.media.film import Film
 from dubbing.media.gap import gap
 from dubbing.media.likeness import pair
-from dubbing.media.looked import Digest, Header, Looked
+from dubbing.media.looked import Digest, Header, Looked, number_of
 from dubbing.media.master_picture import MadePicture
 from dubbing.media.paste import Keep
 from dubbing.media.read import Picture
 from dubbing.media.seen import Sums
 from dubbing.records import Patch
 
-__all__ = ["Looks"]
+__all__ = ["MOST_HELD", "Looks"]
 
-_MOST_BYTES = 8_000_000  # of a picture: about eight are held, and as many by the decoder
+_MOST_BYTES = 8_000_000  # of a picture: about eight are held where nothing is asked for, and as many by the decoder
+MOST_HELD = 160_000_000
+"""Bytes of the frames that are held, at most: slow presets keep fifty pictures and more."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,19 @@ class _Kept:
     beside: Picture
     patches: tuple[Patch, ...]
 
+    @property
+    def size(self) -> int:
+        """The bytes that it takes."""
+        frames = {id(one): one for one in (self.picture.av_frame, self.beside.av_frame)}.values()
+        arrays = (array for p in self.patches for array in (p.bgr_HWC, p.matte_HW, p.deep_HWC) if array is not None)
+        pixels = sum(picture_bytes(one.width, one.height, one.format.name) for one in frames)
+        return pixels + sum(array.nbytes for array in arrays)
+
 
 class Looks:
     """Masters of a film that are made side by side. pictures: theirs, open; least_db: for each the PSNR under which a
-    frame differs, as of `compare_masters`."""
+    frame differs, as of `compare_masters`. For each frame `made` is called of every master, then `forget`. size: bytes
+    of the frames that are held."""
 
     def __init__(self, film: Film, line: Timeline, pictures: Sequence[MadePicture], least_db: Sequence[float]) -> None:
         self._each = [
@@ -52,6 +64,7 @@ class Looks:
             for picture, least in zip(pictures, least_db, strict=True)
         ]
         self._held: dict[int, _Kept] = {}
+        self.size = 0
 
     @property
     def keep(self) -> Keep | None:
@@ -59,7 +72,10 @@ class Looks:
         return self._keep if any(self._each) else None
 
     def _keep(self, picture: Picture, beside: Picture, patches: Sequence[Patch]) -> None:
-        self._held[picture.frame] = _Kept(picture, beside, tuple(patches))
+        if all(one is None or one.lost for one in self._each):
+            return
+        self._held[picture.frame] = kept = _Kept(picture, beside, tuple(patches))
+        self.size += kept.size
 
     def made(self, n: int, packets: Iterable[Any], number: int | None = None, copied: bool = False) -> list[Any]:
         """The packets that the n-th master's encoder gave when frame `number` went in, None for what is left at its
@@ -72,11 +88,20 @@ class Looks:
                 look.take(packet, self._held)
             if number is None or copied:
                 look.end(self._held)
-        if self._held:
+        return found
+
+    def forget(self) -> None:
+        """Let go of the frames that no master waits for, once all had their turn; where too much is held, also of the
+        masters that have waited longest."""
+        while self._held:
             least = min((one.waits for one in self._each if one and one.waits is not None), default=None)
             for frame in [f for f in self._held if least is None or f < least]:
-                del self._held[frame]
-        return found
+                self.size -= self._held.pop(frame).size
+            if self.size <= MOST_HELD:
+                return
+            for one in self._each:
+                if one is not None and one.waits == least:
+                    one.lose()
 
     @property
     def found(self) -> list[tuple[Looked, ...] | None]:
@@ -91,7 +116,8 @@ class _Look:
     def __init__(self, line: Timeline, picture: MadePicture, least_db: float) -> None:
         self._line, self._picture, self._least = line, picture, least_db
         self._decoder: Any = None
-        self._first = self._fed = 0
+        self._first = 0
+        self._frames: list[int] = []
         self._sums = Sums()
         self.waits: int | None = None
         self.lost = False
@@ -107,11 +133,14 @@ class _Look:
         try:
             if self._decoder is None:
                 self._open()
+            number = None if packet.pts is None else number_of(self._line, packet.pts)
+            if number is None:
+                raise ValueError("a packet does not say which frame it shows")
             self._digest.add(bytes(packet))
-            self._fed += 1
+            self._frames.append(number)
             self._show(self._decoder.decode(packet), held)
         except (ValueError, KeyError, MediaError, av.error.FFmpegError):
-            self._lose()
+            self.lose()
 
     def end(self, held: dict[int, _Kept]) -> None:
         """The encoder gives no more: what is still in the decoder."""
@@ -120,15 +149,16 @@ class _Look:
         try:
             self._show(self._decoder.decode(None), held)
         except (ValueError, KeyError, MediaError, av.error.FFmpegError):
-            self._lose()
+            self.lose()
             return
-        if self.waits != self._first + self._fed:
-            self._lose()
+        if sorted(self._frames) != [*range(self._first, self.waits)]:
+            self.lose()
             return
-        self.runs.append(Looked(self._first, self.waits, self._digest.value, self._sums))
-        self._decoder, self.waits, self._fed, self._sums = None, None, 0, Sums()
+        self.runs.append(Looked(self._first, self.waits, self._digest.value(self._frames), self._sums))
+        self._decoder, self.waits, self._frames, self._sums = None, None, [], Sums()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Look no further."""
         self.lost, self.waits, self._decoder = True, None, None
 
     def _open(self) -> None:

@@ -223,6 +223,8 @@ def _drawn(
             if looks is not None:
                 made = looks.made(n, made, number, packet is not None and output.picture.groups is not None)
             output.take(made)
+        if looks is not None:
+            looks.forget()
         yield
     for n, output in enumerate(outputs):
         output.take(output.picture.rest() if looks is None else looks.made(n, output.picture.rest()))

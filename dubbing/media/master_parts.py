@@ -99,6 +99,8 @@ def make_part(
             for done, (number, packet, frame, parts) in enumerate(shown, first + 1):
                 for one in leave:
                     one.take(number, packet, frame, parts)
+                if looks is not None:
+                    looks.forget()
                 if done - told >= _STEP:
                     progress(done - told)
                     told = done

@@ -63,7 +63,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
 
     name: ClassVar[str] = "master"
     scope = Scope.DUB
-    version = 3
+    version = 4
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
     chain_ms = 0.001  # takes and scores come first: all windows wait for them, and nothing for a window but the join
 

@@ -117,7 +117,7 @@ class ProveMasters(Stage[ProofInputs, Proof]):
             timeline=line,
             draft=bool(inputs.draft),
             threads=_THREADS,
-            progress=progress if not windows else None,
+            progress=progress,  # what windows have looked at is not looked at again, but where something differs
             parts={path: [sums[n] for sums in windows] for n, path in enumerate(masters)} if windows else None,
             looked=looked,
         )

@@ -75,6 +75,11 @@ class SyncInputs(Inputs):
     models_folder: str = uncounted("the expert's hash names the weights", default="")
     """Where published models lie."""
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The shot's frames [start, end)."""
+        return self.start, self.end
+
 
 class Sync(Stage[SyncInputs, Scores]):
     """The scores of one take, with curves of each face (`seen_file`); with a contact sheet (`SHEET`) where the take has
