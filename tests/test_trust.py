@@ -74,7 +74,6 @@ def test_no_damage_of_a_take_reaches_a_master(finished: Finished, tmp_path: Path
 
 
 def test_what_was_seen_of_a_take_and_is_damaged_is_made_again(finished: Finished, copied: Path) -> None:
-    """Scores are made of it."""
     for seen in copied.glob("film/hi/takes/*/*/patch/**/seen.npz"):
         flip(seen)
     for score in copied.glob("film/hi/takes/*/*/score-*"):
