@@ -157,9 +157,11 @@ def language(folder: Path, film: Path, dubs: dict[str, Path], more: dict[str, ob
     manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title], **more}))
     watch = Watch()
     began = time.monotonic()
-    dubbing.run(manifest, folder / "out", engine="local", on_event=watch.on_event)
+    report = dubbing.run(manifest, folder / "out", engine="local", on_event=watch.on_event)
     watch.wall_s = time.monotonic() - began
     watch.close()
+    if report.exit_code not in (0, 3):
+        raise SystemExit(f"The run ended with exit code {report.exit_code}, so that nothing was measured.")
     return watch
 
 

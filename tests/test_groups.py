@@ -137,12 +137,13 @@ def test_a_film_in_an_mpeg_stream_and_one_that_is_left_off_early_are_copied_too(
     assert [n for n in now if was[n] == now[n]] == [n for n in now if n in COPIED and n < 40] and len(now) == 44
 
 
-def test_windows_of_a_long_film_copy_what_lies_in_them(tmp_path: Path) -> None:
-    """A group that two windows share is encoded; nothing else changes."""
+@pytest.mark.parametrize("look", [False, True])
+def test_windows_of_a_long_film_copy_what_lies_in_them(tmp_path: Path, look: bool) -> None:
+    """A group that two windows share is encoded; nothing else changes, whether they are looked at or not."""
     source, target = grouped(tmp_path / "film.mp4"), tmp_path / "m.mp4"
     line, drawn = media.timeline(source), [patches(tmp_path / "p", PATCHED)]
     choices = [COPY, MasterChoice(suffix="proxy", crf=30)]
-    parts = parts_of(source, line, tmp_path / "parts", drawn, choices, (0, 21, 36, COUNT))
+    parts = parts_of(source, line, tmp_path / "parts", drawn, choices, (0, 21, 36, COUNT), look=look)
     (told,) = master(source, target, drawn, choices, parts=parts).notices
     assert "8 pictures without a patch had to be encoded, because their groups reach over the edges" in told
     same_time(line, media.timeline(target))

@@ -235,7 +235,9 @@ def _copy(frame: Any) -> Any:
     made = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for there, here in zip(planes_of(made), planes_of(frame), strict=True):
         np.copyto(there, here)
-    made.pts, made.time_base = frame.pts, frame.time_base
+    made.pts = frame.pts
+    if frame.time_base is not None:  # the last frames of a decoder that is emptied have none
+        made.time_base = frame.time_base
     made.color_range, made.colorspace = frame.color_range, frame.colorspace
     made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
     return made
