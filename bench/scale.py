@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.simulated import PER_DUB
+from bench.simulated import PER_DUB, spent_by_stage
 from dubbing import estimate, media
 from dubbing.config import Config
 from dubbing.estimate.costs import MIX, Work
@@ -63,18 +63,13 @@ class Seen:
 
     @classmethod
     def read(cls, path: Path) -> Seen:
-        """From what `bench.cost --json` wrote: stages of a title by its first language, those of a dub by the second,
-        where there is one."""
+        """From what `bench.cost --json` wrote."""
         told = json.loads(path.read_text(encoding="utf-8"))
         if "run" not in told:
             raise SystemExit(f"{path} says nothing of the run: it was written by an earlier bench.cost; write it anew.")
         first, *more = told["languages"].values()
         further, frames = (more or [first])[0]["stages"], told["frames"]
-        cost_s = {
-            stage: (further.get(stage, spent) if stage in PER_DUB else spent)["s"] / frames
-            for stage, spent in first["stages"].items()
-            if stage in MIX
-        }
+        cost_s = {stage: seconds / frames for stage, (seconds, _) in spent_by_stage(told).items() if stage in MIX}
         first_s, further_s = (sum(s["s"] for s in stages.values()) / frames for stages in (first["stages"], further))
         return cls(frames, first["rendered"] / frames, once_s=told["once_s"] / frames, first_s=first_s,
                    further_s=further_s, cost_s=cost_s, **told["run"])  # fmt: skip

@@ -44,13 +44,34 @@ from dubbing.master_choice import MasterChoice
 from dubbing.store import RESULT, Store
 from dubbing.task import Outcome, Task, Windowed
 
-__all__ = ["LANGUAGES", "Costs", "Feature", "Run", "Simulated", "Span", "made_job", "simulate", "used", "write_film"]
+__all__ = [
+    "LANGUAGES",
+    "Costs",
+    "Feature",
+    "Run",
+    "Simulated",
+    "Span",
+    "made_job",
+    "simulate",
+    "spent_by_stage",
+    "used",
+    "write_film",
+]
 
 RATE = 24
 LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "hi", "ta", "cs", "el", "fi")
 PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
 PER_RENDERED = {"lipsync", "sync"}
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
+
+
+def spent_by_stage(told: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    """Processor seconds of each stage, and the re-rendered frames of the language that says so. told: what `bench.cost
+    --json` wrote; stages of a title are of its first language, those of a dub of the second, where there is one."""
+    first, *more = told["languages"].values()
+    by = {stage: (more or [first])[0] if stage in PER_DUB else first for stage in first["stages"]}
+    by = {stage: one if stage in one["stages"] else first for stage, one in by.items()}
+    return {stage: (one["stages"][stage]["s"], one["rendered"]) for stage, one in by.items()}
 
 
 @dataclass(frozen=True)
@@ -64,16 +85,13 @@ class Costs:
 
     @classmethod
     def read(cls, path: Path) -> Costs:
-        """From what `bench.cost --json` wrote: stages of a title by its first language, those of a dub by the second,
-        where there is one."""
+        """From what `bench.cost --json` wrote."""
         told = json.loads(path.read_text(encoding="utf-8"))
-        first, *more = told["languages"].values()
-        found = {}
-        for stage, spent in first["stages"].items():
-            language = more[0] if more and stage in PER_DUB else first
-            per = language["rendered"] if stage in PER_RENDERED else told["frames"]
-            own = language["stages"].get(stage, spent) if stage in PER_DUB else spent
-            found[stage] = own["s"] / per
+        first = next(iter(told["languages"].values()))
+        found = {
+            stage: seconds / (rendered if stage in PER_RENDERED else told["frames"])
+            for stage, (seconds, rendered) in spent_by_stage(told).items()
+        }
         if "donors" not in found:  # nobody on a short film may be seen in two shots
             found["donors"] = MIX["donors"][0] / 1000 + told["run"]["megapixels"] * MIX["donors"][1] / 1000
         return cls(found, told["once_s"] / told["frames"], first["rendered"] / told["frames"])

@@ -17,7 +17,7 @@ import pytest
 
 from dubbing.errors import OutputError
 from dubbing.remote import Uri, place
-from dubbing.store import RESULT, open_store, scratch
+from dubbing.store import RESULT, Store, open_store, scratch
 from dubbing.store.copies import Copies
 from dubbing.store.scratch import make_room, release, use
 
@@ -100,12 +100,18 @@ def test_a_film_takes_the_place_of_another_job_s(room: Callable[[int], None], tm
     assert path.exists(), "this process still works on it"
 
 
-def test_a_result_that_went_is_brought_again(room: Callable[[int], None], tmp_path: Path) -> None:
-    store = open_store(f"memory://out-{tmp_path.name}")
+def kept(name: str) -> tuple[Store, Path]:
+    """A store at a URI, and a result of 50 KB in it, of which this machine has a copy."""
+    store = open_store(f"memory://out-{name}")
     folder = store.root / "reel" / "analysis" / "shots-1"
     with store.commit(folder) as part:
         (part / "line.bin").write_bytes(b"y" * 50_000)
         (part / RESULT).write_text("{}")
+    return store, folder
+
+
+def test_a_result_that_went_is_brought_again(room: Callable[[int], None], tmp_path: Path) -> None:
+    store, folder = kept(tmp_path.name)
     room(100_000)
     assert make_room() // 1000 == 50 and not folder.exists() and store.done(folder)
     room(TOTAL)
@@ -242,11 +248,7 @@ def test_some_more_goes_than_is_short_and_what_fails_is_passed_over(
 def test_what_is_brought_for_a_while_is_let_go(
     room: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(f"memory://out-{tmp_path.name}")
-    folder = store.root / "reel" / "analysis" / "shots-1"
-    with store.commit(folder) as part:
-        (part / "line.bin").write_bytes(b"y" * 50_000)
-        (part / RESULT).write_text("{}")
+    store, folder = kept(tmp_path.name)
     room(100_000)
     monkeypatch.setattr(scratch, "QUIET_S", 0.0)
     with store.brought(folder) as (here,):
