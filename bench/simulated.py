@@ -62,6 +62,7 @@ RATE = 24
 LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "hi", "ta", "cs", "el", "fi")
 PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
 PER_RENDERED = {"lipsync", "sync"}
+JOINED_S = {"master": 0.0005, "faces": 0.0005, "actors": 0.00001}  # a frame; those of actors copy a few files
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
 
 
@@ -113,6 +114,7 @@ class Feature:
     dubbed: frozenset[int]
     """Numbers of shots, from 1."""
     people: int = 12
+    """Who speak: the first most, the second half as much, the third a third, ..."""
 
     @classmethod
     def drawn(cls, frames: int, shots: int, share: float, seed: int = 1) -> Feature:
@@ -133,6 +135,11 @@ class Feature:
     def frames(self) -> int:
         """Of the film."""
         return self.cuts[-1][1]
+
+    def person(self, n: int) -> int:
+        """Who is seen in the shot of this number."""
+        shares = np.cumsum(1 / np.arange(1, self.people + 1))
+        return int(np.searchsorted(shares / shares[-1], n * 0.6180339887498949 % 1, side="right"))
 
     def spans(self) -> list[tuple[int, str, int, int]]:
         """Number, id, first frame and the frame after the last of each shot."""
@@ -179,15 +186,14 @@ class Span:
 
 class Simulated:
     """See `dubbing.engine.pool.Pool`. slots: tasks at once; begin_s: what a task takes before it works (a worker reads
-    its file, a decoder seeks); join_s: seconds a frame of film of joining windows of a master, and of a shot; fails:
-    ids of tasks that fail."""
+    its file, a decoder seeks); fails: ids of tasks that fail."""
 
     def __init__(
-        self, store: Store, film: Feature, costs: Costs, slots: int, begin_s: float = 0.1, join_s: float = 0.0005,
+        self, store: Store, film: Feature, costs: Costs, slots: int, begin_s: float = 0.1,
         fails: Collection[str] = (),
     ) -> None:  # fmt: skip
         self._store, self._film, self._costs, self._slots, self._fails = store, film, costs, slots, fails
-        self._begin_s, self._join_s = begin_s, join_s
+        self._begin_s = begin_s
         self._running: list[tuple[float, str, Task, float]] = []
         self._looked_s = time.process_time()
         self.now, self.own_s = 0.0, 0.0
@@ -228,7 +234,7 @@ class Simulated:
     def _seconds(self, task: Task) -> float:
         cost, frames = self._costs.frame_s.get(task.stage, 0.0), task.frames
         if isinstance(task.inputs, Windowed) and task.inputs.parts is not None:
-            return self._begin_s + self._join_s * task.span
+            return self._begin_s + JOINED_S.get(task.stage, 0.0005) * task.span
         if task.stage in PER_RENDERED:
             number = int((task.shot or "_0").rpartition("_")[2])
             return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames
@@ -272,14 +278,16 @@ def _of_film(kind: type[Artifact], film: Feature, task: Task) -> Artifact:
     if kind is OverlayList:
         return OverlayList({shot: "" for _, shot, _, _ in shots})
     if kind is People:
-        tracks = [tuple(f"{s}/face_1" for n, s, _, _ in shots if n % film.people == p) for p in range(film.people)]
-        return People(tuple(Person(p, some, 1000) for p, some in enumerate(tracks)))
+        tracks: list[list[str]] = [[] for _ in range(film.people)]
+        for n, shot, _, _ in shots:
+            tracks[film.person(n)].append(f"{shot}/face_1")
+        return People(tuple(Person(p, tuple(some), 1000) for p, some in enumerate(tracks)))
     if kind is SpeakerList:
         rows = []
         for n, shot, a, b in shots:
-            speaks = (Speaking(f"{shot}/face_1", n % film.people, ((a, b),)),) if n in dubbed else ()
+            speaks = (Speaking(f"{shot}/face_1", film.person(n), ((a, b),)),) if n in dubbed else ()
             rows.append(Decision(shot, f"{shot}/face_1", None if speaks else "off_screen", 300.0, 0.0,
-                                 n % film.people if speaks else None, speaks))  # fmt: skip
+                                 film.person(n) if speaks else None, speaks))  # fmt: skip
         return SpeakerList(tuple(rows), film.people)
     if kind is FittedActors:
         return FittedActors({p: f"actor_{p:012d}.npz" for p in range(film.people)}, {})
@@ -287,7 +295,7 @@ def _of_film(kind: type[Artifact], film: Feature, task: Task) -> Artifact:
         return DonorStores({p: f"store_{p}.npz" for p in range(film.people)}, {})
     if kind is TurnList:
         faces = {
-            shot: (FaceTurns(f"{shot}/face_1", n % film.people, ((a, b),), ((a, b),)),) if n in dubbed else ()
+            shot: (FaceTurns(f"{shot}/face_1", film.person(n), ((a, b),), ((a, b),)),) if n in dubbed else ()
             for n, shot, a, b in shots
         }
         return TurnList(tuple(ShotTurns(shot, ((a, b),), faces[shot]) for _, shot, a, b in shots))

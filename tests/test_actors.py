@@ -30,6 +30,7 @@ from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS
 from dubbing.generators.rewrite import voice
 from dubbing.job import Job
 from dubbing.records import Track
+from dubbing.stages import actors
 from dubbing.stages.actors import Actors
 from dubbing.task import Task
 
@@ -74,8 +75,10 @@ def commit(job: Job, task: Task, result: Artifact, files: Any = lambda folder: N
     job.forget(task)
 
 
-def analysed(job: Job, sizes_px: list[float], seed: int, character: str | None = None) -> FittedActors:
-    """Put the analysis of a title in place, of one person who speaks in all of its shots of 3 s, and fit the actor."""
+def analysed(
+    job: Job, sizes_px: list[float], seed: int, character: str | None = None, count: int = 1
+) -> FittedActors:  # fmt: skip
+    """Put the analysis of a title in place, of so many people who speak in its shots of 3 s in turn, and fit them."""
     frames = 75 * len(sizes_px)
     cuts = tuple((n * 75, n * 75 + 75) for n in range(len(sizes_px)))
     wave, opening = talk(frames, seed)
@@ -101,26 +104,26 @@ def analysed(job: Job, sizes_px: list[float], seed: int, character: str | None =
 
     commit(job, sound, SourceSound(0, 0.0, len(wave), {name[:9]: "a" for name in ids}), heard)
     (people,) = find("people")
-    commit(job, people, People((Person(0, tuple(ids), frames),)))
+    commit(job, people, People(tuple(Person(n, tuple(ids[n::count]), frames) for n in range(count))))
     for cast in find("cast"):
         commit(job, cast, Cast(dict.fromkeys(ids, character or "")))
     decisions = [
-        Decision(name[:9], name, None, 2 * px, 0.0, 0, (Speaking(name, 0, (cut,)),))
-        for name, cut, px in zip(ids, cuts, sizes_px, strict=True)
+        Decision(name[:9], name, None, 2 * px, 0.0, n % count, (Speaking(name, n % count, (cut,)),))
+        for n, (name, cut, px) in enumerate(zip(ids, cuts, sizes_px, strict=True))
     ]
     (speakers,) = find("speakers")
-    commit(job, speakers, SpeakerList(tuple(decisions), 1))
+    commit(job, speakers, SpeakerList(tuple(decisions), count))
     return fit(job)
 
 
 def fit(job: Job) -> FittedActors:
-    (task,) = [t for t in job.tasks() if t.stage == "actors"]
     made: list[FittedActors] = []
-    with job.store.commit(task.folder) as part:
-        made.append(Actors().process(task.inputs, part, lambda n: None))  # type: ignore[arg-type]
-        job.store.write_json(part / "result.json", {**made[0].to_dict(), "key": task.key})
-    job.forget(task)
-    return made[0]
+    for task in sorted((t for t in job.tasks() if t.stage == "actors"), key=lambda t: t.window is None):
+        with job.store.commit(task.folder) as part:
+            made.append(Actors().process(task.inputs, part, lambda n: None))  # type: ignore[arg-type]
+            job.store.write_json(part / "result.json", {**made[-1].to_dict(), "key": task.key})
+        job.forget(task)
+    return made[-1]
 
 
 def written(folder: Path, name: str, frames: int, character: str | None = None, **title: Any) -> Path:
@@ -162,6 +165,23 @@ def test_every_shot_of_a_title_is_used_and_of_too_many_the_clearest(
     assert less.model_files != found.model_files
     large = analysed(job_of(tmp_path / "film.yaml", tmp_path / "large"), [160.0] * 8, seed=1)
     assert large.model_files != found.model_files, "how clearly a mouth is seen changes nothing"
+
+
+def test_people_who_say_much_are_fitted_by_tasks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "film", 45)
+
+    def fitted(out: str) -> tuple[FittedActors, list[Any], dict[str, bytes]]:
+        job = job_of(path, tmp_path / out)
+        found = analysed(job, [160.0, 80.0, 160.0] * 3, seed=1, count=3)
+        task = job.analysis(job.manifest.titles[0]).get(FittedActors)
+        assert task is not None
+        return found, [one.inputs for one in task.windows], {f.name: f.read_bytes() for f in task.folder.glob("*.npz")}
+
+    whole, alone, files = fitted("out")
+    monkeypatch.setattr(actors, "PART_S", 6.0)
+    joined, parts, same = fitted("parts")
+    assert not alone and [one.only for one in parts] == [(0,), (1,), (2,)]
+    assert joined == whole and same == files and len(files) == 6
 
 
 def test_small_and_turned_faces_count_less() -> None:

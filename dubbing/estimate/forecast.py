@@ -212,7 +212,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
     of_faces = ("people", "cast", "speakers", "actors", "donors")
     todo = [
-        _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
+        _Open(t.id, t.stage,
+              replace(works[t.id], faces=tracked * works[t.id].frames / max(1, frames)) if t.stage in of_faces
+              else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None,
               tuple((name, 1.0) for name, _ in t.kind.rendered_by(t.inputs)[:1]))
         for t in tasks if not job.done(t) and t.stage not in ("master", "proof")
@@ -267,7 +269,8 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         expect(f"overlay_list {title.id}", whole, before)
         expect(f"people {title.id}", whole, before)
         expect(f"speakers {title.id}", whole, (f"people {title.id}",))
-        expect(decided, whole, (f"speakers {title.id}",))
+    if not by_stage["actors"] and not job.decided(title):
+        expect(decided, Work(frames, frames * megapixels, tracked), (f"speakers {title.id}",))
     ready: tuple[str, ...] = (decided,)
     if _lends(job, title, shots) and not by_stage["donors"] and not job.decided(title):
         expect(f"donors {title.id}", Work(frames, frames * megapixels, frames * faces), (f"speakers {title.id}",))

@@ -3,17 +3,21 @@
 One actor is one person found by `speakers` in any number of shots: everything that the person says in the title is
 used, each frame for as much as its mouth is seen clearly; of more than `voice.MOST_S` the clearest of all parts of the
 title. Where the manifest says so, what the same person says in other runs is used too (`LentActors`), which were put
-into this title's analysis when the run began. The model, and the dialogue in numbers that it was made of, lie in the
+into this title's analysis when the run began. Where a title has minutes of dialogue, several tasks fit some of its
+people each, and one joins what they have made. The model, and the dialogue in numbers that it was made of, lie in the
 title's analysis folder and go nowhere else: a film must not train anything that outlives the job.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
@@ -35,19 +39,23 @@ from dubbing.generators.rewrite.shape import lower_of
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Scope, Stage
-from dubbing.task import Inputs, awaited, uncounted
+from dubbing.task import WindowedFilm, awaited, uncounted
 
-__all__ = ["Actors", "ActorsInputs", "looks_of"]
+__all__ = ["PART_S", "Actors", "ActorsInputs", "looks_of", "parts_of"]
+
+PART_S = 60.0  # of dialogue, below which no task of its own is worth its start
 
 _LEAST_FRAMES = 12  # of a stretch of a track, and of speech in it
 _PIECE_S = 40  # into pieces about so long a track is cut, so that a long one needs no more memory
 _REST_S = 2  # around speech a mouth at rest is looked for
+_PARTS = 4  # from so many times PART_S of dialogue on, several tasks share the people
 _COVERED = "the speakers were found in it"
 
 
 @dataclass(frozen=True)
-class ActorsInputs(Inputs):
-    """The inputs of the stage `actors`."""
+class ActorsInputs(WindowedFilm):
+    """The inputs of the stage `actors`, or of a task that fits some of the people: `end` is then their share of the
+    film's frames."""
 
     speakers: Ref[SpeakerList]
     """Who speaks where."""
@@ -65,6 +73,8 @@ class ActorsInputs(Inputs):
     """The film's own sound, where it has one."""
     timeline: Ref[ShotList] = uncounted(_COVERED, default=None)
     """The film's frames in time."""
+    only: tuple[int, ...] | None = field(default=None, kw_only=True)
+    """Numbers of the people that are fitted; None for all."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +107,39 @@ class Actors(Stage[ActorsInputs, FittedActors]):
         if also:
             cast = at.ref(Cast) if at.has(Cast) else None
             described = at.each(Descriptors) if at.face_descriptor else None
+        at.result(SpeakerList)  # of which it depends whether one task does it
         return ActorsInputs(
-            at.ref(SpeakerList), at.prior, also, cast, described, at.each(FaceTracks), sound, at.ref(ShotList)
+            at.ref(SpeakerList), at.prior, also, cast, described, at.each(FaceTracks), sound, at.ref(ShotList),
+            end=at.result(ShotList).frames,
         )  # fmt: skip
 
+    @classmethod
+    def windows(cls, inputs: ActorsInputs, at: Place) -> list[ActorsInputs]:
+        """Not parts of the film but of its people, where there is much dialogue."""
+        speakers = at.result(SpeakerList)
+        said: Counter[int] = Counter()
+        for spoken in (one for decision in speakers.decisions for one in decision.tracks):
+            said[spoken.actor] += sum(b - a for a, b in spoken.stretches)
+        parts = parts_of(said, at.rate) if inputs.source_sound is not None and not speakers.unheard else []
+        edges = [0, *accumulate(sum(said[actor] for actor in part) for part in parts)]
+        at_N = [round(inputs.end * edge / edges[-1]) for edge in edges] if len(parts) > 1 else []
+        return [
+            replace(inputs, end=b - a, only=part) for part, a, b in zip(parts, at_N[:-1], at_N[1:], strict=False)
+        ]  # fmt: skip
+
+    @classmethod
+    def joins(cls, inputs: ActorsInputs, parts: tuple[Ref[Any], ...]) -> ActorsInputs:
+        """Those who fitted the people have read the faces."""
+        return replace(inputs, parts=parts, faces=(), descriptors=None)
+
+    @classmethod
+    def weight(cls, frames: float) -> float:
+        """Everything waits for each of them, and the longest goes first."""
+        return super().weight(0) + cls.chain_ms * frames
+
     def process(self, inputs: ActorsInputs, out: Path, progress: Callable[[int], None]) -> FittedActors:
+        if inputs.parts is not None:
+            return _joined(inputs.parts, out)
         line = media.load_timeline(inputs.timeline.folder)
         speakers = inputs.speakers.read()
         if inputs.source_sound is None or speakers.unheard:
@@ -121,6 +159,7 @@ class Actors(Stage[ActorsInputs, FittedActors]):
             used_s[actor] = round(own.minutes.film_s, 3)
             if also:
                 lent_s[actor] = round(sum(m.film_s for m in also), 3)
+        progress(inputs.end)
         return FittedActors(models, dialogue_s, kept, used_s, lent_s, doubts)
 
     def _pieces(self, inputs: ActorsInputs, speakers: SpeakerList, line: Timeline) -> dict[int, list[_Piece]]:
@@ -128,8 +167,9 @@ class Actors(Stage[ActorsInputs, FittedActors]):
         found: dict[int, list[_Piece]] = defaultdict(list)
         longest = int(_PIECE_S * line.rate)
         for shot, (decision, faces) in enumerate(zip(speakers.decisions, inputs.faces, strict=True)):
-            tracks = {t.id: t for t in load_tracks(faces.folder)} if faces is not None and decision.tracks else {}
-            for spoken in decision.tracks if tracks else ():
+            mine = [one for one in decision.tracks if inputs.only is None or one.actor in inputs.only]
+            tracks = {t.id: t for t in load_tracks(faces.folder)} if faces is not None and mine else {}
+            for spoken in mine if tracks else ():
                 track = tracks[spoken.track]
                 clear_N = clear_frames(track) * mask_of(spoken.stretches, track.start_frame, track.end_frame)
                 count = max(1, -(-len(clear_N) // longest))
@@ -143,6 +183,42 @@ class Actors(Stage[ActorsInputs, FittedActors]):
                         _Piece(shot, track.id, start, end, spoken.stretches, int(says_N.sum()), clear)
                     )
         return found
+
+
+def parts_of(said: Mapping[int, int], rate: Fraction) -> list[tuple[int, ...]]:
+    """The people that a task fits, for each of several tasks; one part, or none, where there is little dialogue.
+
+    said: frames of dialogue by the person's number. Who says PART_S or more has a task alone; of the others so many
+    share one that together they say as much, but for the last.
+    """
+    whole_s = sum(said.values()) / float(rate)
+    if whole_s < _PARTS * PART_S:
+        return [tuple(sorted(said))] if said else []
+    parts: list[tuple[int, ...]] = []
+    together: list[int] = []
+    for actor in sorted(said, key=lambda one: (-said[one], one)):
+        together.append(actor)
+        if sum(said[one] for one in together) >= PART_S * rate:
+            parts.append(tuple(sorted(together)))
+            together = []
+    return [*parts, tuple(sorted(together))] if together else parts
+
+
+def _joined(parts: Sequence[Ref[FittedActors]], out: Path) -> FittedActors:
+    """What was made of several people each, as if it had been made at once."""
+    found = [(one.folder, one.read()) for one in parts]
+    for folder, made in found:
+        for name in (*made.model_files.values(), *made.minutes_files.values()):
+            shutil.copyfile(folder / name, out / name)
+
+    def every(name: str) -> dict[int, Any]:
+        return dict(sorted((actor, value) for _, made in found for actor, value in getattr(made, name).items()))
+
+    doubts = dict.fromkeys(text for _, made in found for text in made.doubts)
+    return FittedActors(
+        every("model_files"), every("dialogue_s"), every("minutes_files"), every("used_s"), every("lent_s"),
+        tuple(doubts),
+    )  # fmt: skip
 
 
 def _used(pieces: list[_Piece], line: Timeline) -> list[_Piece]:
