@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made import put
+from silero_vad import load_silero_vad
 
 from dubbing import media
-from dubbing.analysis.speech import speech_ranges
+from dubbing.analysis.speech import CHUNK, Listener, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import Sound, load_speech, load_wave
@@ -129,6 +131,19 @@ class TestSpeech:
 
     def test_no_speech(self) -> None:
         assert speech_ranges(np.zeros(RATE_HZ, np.int16), np.zeros(31, np.float32)).shape == (0, 2)
+
+    def test_the_detector_says_what_it_says_chunk_by_chunk(self, shared: Path) -> None:
+        path = shared / "media" / "reel.fr.flac"
+        wave = np.concatenate(list(media.sound_between(path, Fraction(2), Fraction(22), RATE_HZ)))
+        model = load_silero_vad(onnx=False)
+        with torch.inference_mode():
+            alone = [float(model(torch.from_numpy(part), RATE_HZ)) for part in wave.reshape(-1, CHUNK)]
+        listener = Listener()
+        for sizes in ([], [100, 700, 5000, 5001, 200_000]):
+            listener.begin()
+            together = [chance for block in np.split(wave, sizes) for chance in listener.hear(block)]
+            assert np.abs(np.subtract(together, alone)).max() < 1e-4
+        assert 0.2 < np.mean(np.array(alone) > 0.5) < 0.95, "both speech and pauses are in it"
 
     @pytest.mark.parametrize("language", ["fr", "ja", "de"])
     def test_the_reels_dubs(self, stage: DubAudio, shared: Path, tmp_path: Path, language: str) -> None:

@@ -14,12 +14,18 @@ from dubbing.sound import RATE_HZ
 __all__ = ["CHUNK", "Listener", "samples16", "speech_ranges"]
 
 CHUNK = 512  # samples that silero-vad answers for: 32 ms
+_AT_ONCE = 256  # chunks, eight seconds
 _HOP = RATE_HZ // 100
 _SILENT = 2  # int16 code values: nothing louder is digital silence
 
 
 class Listener:
-    """silero-vad on one sound after another, each given in blocks. It sums on one thread."""
+    """silero-vad on one sound after another, each given in blocks. It sums on one thread.
+
+    The package asks its network for one chunk after another. Here it is asked for many at once: all of it but its
+    memory, an LSTM, looks at one chunk and the 4 ms before it, and torch runs the memory over them in one call. It says
+    the same, but for the last bits of a sum, in a fraction of the time.
+    """
 
     def __init__(self) -> None:
         import torch
@@ -27,23 +33,30 @@ class Listener:
 
         torch.set_num_threads(1)
         self._torch: Any = torch
-        self._model = load_silero_vad(onnx=False)
+        self._net: Any = load_silero_vad(onnx=False).get_submodule("_model")  # the one for 16 kHz
+        cell = self._net.decoder.rnn
+        self._memory: Any = torch.nn.LSTM(cell.weight_ih.shape[1], cell.weight_hh.shape[1])
+        self._memory.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
+        self._before = int(self._net.context_size_samples)
         self.begin()
 
     def begin(self) -> None:
         """What comes is another sound."""
-        self._model.reset_states()
-        self._rest = np.zeros(0, np.float32)
+        self._state: Any = None
+        self._rest = np.zeros(self._before, np.float32)
 
     def hear(self, block: np.ndarray) -> list[float]:
         """The chance of speech, 0..1, in each chunk that is complete with this block, float32 (T,) at 16 kHz."""
         chance: list[float] = []
         heard = np.concatenate([self._rest, block])
-        whole = len(heard) // CHUNK * CHUNK
+        whole = (len(heard) - self._before) // CHUNK * CHUNK
         with self._torch.inference_mode():
-            for start in range(0, whole, CHUNK):
-                chunk = self._torch.from_numpy(heard[start : start + CHUNK])
-                chance.append(float(self._model(chunk, RATE_HZ)))
+            for start in range(0, whole, _AT_ONCE * CHUNK):
+                here = heard[start : min(start + _AT_ONCE * CHUNK, whole) + self._before]
+                chunks = np.lib.stride_tricks.sliding_window_view(here, CHUNK + self._before)[::CHUNK]
+                seen = self._net.encoder(self._net.stft(self._torch.from_numpy(chunks.copy())))
+                said, self._state = self._memory(seen.transpose(1, 2), self._state)
+                chance += self._net.decoder.decoder(said.transpose(1, 2))[:, 0, 0].tolist()
         self._rest = heard[whole:]
         return chance
 
