@@ -33,7 +33,7 @@ class Listener:
 
         torch.set_num_threads(1)
         self._torch: Any = torch
-        self._net: Any = load_silero_vad(onnx=False).get_submodule("_model")  # the one for 16 kHz
+        self._net: Any = dict(load_silero_vad(onnx=False).named_children())["_model"]  # the one for 16 kHz
         cell = self._net.decoder.rnn
         self._memory: Any = torch.nn.LSTM(cell.weight_ih.shape[1], cell.weight_hh.shape[1])
         self._memory.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
