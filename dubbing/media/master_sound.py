@@ -118,19 +118,20 @@ class _Track:
             self._packets = self._encoded(file, source, start + late)
         if end is not None:
             self._packets = _until(end, self._packets, source, 2 if plan.codec == "pcm_s16le" else 3)
-        self._next: Any = next(self._packets, None)
-
-    @property
-    def due(self) -> Fraction | None:
-        """When the next packet begins."""
-        return None if self._next is None else self._next.dts * Fraction(self._next.time_base)
+        self._next: Any = None
+        self.due: Fraction | None = None
+        self._advance()
 
     def take(self) -> Any:
         """The next packet, labelled with its stream."""
         packet = self._next
         packet.stream = self.stream
-        self._next = next(self._packets, None)
+        self._advance()
         return packet
+
+    def _advance(self) -> None:
+        self._next = next(self._packets, None)
+        self.due = None if self._next is None else self._next.dts * Fraction(self._next.time_base)
 
     def _copied(self, file: Any, source: Any, later: Fraction) -> Iterator[Any]:
         shift = round(later / source.time_base)

@@ -4,6 +4,7 @@ without a picture, its first sample. Streams in blocks; knows nothing of speech.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -249,6 +250,7 @@ def _placed(
     video = first_video(container) if align and zero is None else None
     zero = Fraction(video.start_time or 0) * video.time_base if video is not None else zero
     end: int | None = None
+    labels: _Labels | None = None
     at = 0
     for frame in _frames(container, stream, path):
         block = _samples(frame)
@@ -257,12 +259,14 @@ def _placed(
             label = Fraction(0) if frame.pts is None else frame.pts * Fraction(frame.time_base or stream.time_base)
             _refuse(block, path, label - (stream.start_time or 0) * stream.time_base, rate_hz)
         if frame.pts is not None:
-            time = frame.pts * Fraction(frame.time_base or stream.time_base)
+            base = frame.time_base or stream.time_base
             if zero is None:
-                zero = time
+                zero = frame.pts * Fraction(base)
+            if labels is None or labels.base != base:
+                labels = _Labels(base, zero, rate_hz)
             if end is None and "mov" in container.format.name and stream.duration:
                 end = samples_at(((stream.start_time or 0) + stream.duration) * stream.time_base - zero, rate_hz)
-            due = samples_at(time - zero, rate_hz)
+            due = labels.sample(frame.pts)
             if at == 0 or abs(due - at) > JUMP_S * rate_hz:
                 if due > at:
                     yield np.zeros((due - at, block.shape[1]), np.float32)
@@ -276,6 +280,19 @@ def _placed(
         if len(block):
             at += len(block)
             yield block
+
+
+class _Labels:
+    """The sample that a time label means: `samples_at` in whole numbers, since a film has a label every few
+    milliseconds. base: seconds of a label's unit; zero: the time of sample 0."""
+
+    def __init__(self, base: Fraction, zero: Fraction, rate_hz: int) -> None:
+        step, shift = base * rate_hz, Fraction(1, 2) - zero * rate_hz
+        self.base, self._part = base, math.lcm(step.denominator, shift.denominator)
+        self._step, self._shift = int(step * self._part), int(shift * self._part)
+
+    def sample(self, pts: int) -> int:
+        return (pts * self._step + self._shift) // self._part
 
 
 def _resampled(blocks: Iterator[np.ndarray], source_hz: int, rate_hz: int) -> Iterator[np.ndarray]:
