@@ -72,7 +72,7 @@ def made_up(args: argparse.Namespace) -> None:
     film = Feature.drawn(args.frames, args.shots, args.share or costs.share)
     with tempfile.TemporaryDirectory(prefix="dub-schedule-") as name:
         folder = Path(name)
-        job = made_job(write_film(folder, args.languages, args.titles), folder / "out")
+        job = made_job(write_film(folder, args.languages, args.titles), folder / "out", frames=film.frames)
         before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB
         run = simulate(job, film, costs, args.slots)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB

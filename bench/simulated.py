@@ -11,7 +11,7 @@ import heapq
 import json
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -62,7 +62,9 @@ RATE = 24
 LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "hi", "ta", "cs", "el", "fi")
 PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
 PER_RENDERED = {"lipsync", "sync"}
-JOINED_S = {"master": 0.0005, "faces": 0.0005, "actors": 0.00001}  # a frame; those of actors copy a few files
+# Seconds a frame of what joins windows, measured; of actors it copies a few files, of sound it looks for the ends of
+# speech. Of a proof it is all of it: pictures were looked at as they were made.
+JOINED_S = {"master": 0.0002, "faces": 0.0005, "actors": 0.00001, "source_audio": 0.00002, "audio": 0.00002}
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
 
 
@@ -169,10 +171,26 @@ class _Scratch(Store):
     lasting = False
 
 
-def made_job(job_file: Path, out: Path, crf: int | None = None) -> Job:
-    """The job of a manifest. crf: another quality of its masters than usual."""
+class _Said(Job):
+    """A job whose films' headers promise so many frames."""
+
+    def __init__(self, *args: Any, frames: int) -> None:
+        super().__init__(*args)
+        self._frames, self._promised = frames, dict[str, media.MediaInfo]()
+
+    def media_info(self, path: Any) -> media.MediaInfo:
+        if str(path) not in self._promised:
+            info = super().media_info(path)
+            video = info.video and replace(info.video, frames_hint=self._frames or info.video.frames_hint)
+            self._promised[str(path)] = replace(info, video=video)
+        return self._promised[str(path)]
+
+
+def made_job(job_file: Path, out: Path, crf: int | None = None, frames: int = 0) -> Job:
+    """The job of a manifest. crf: another quality of its masters than usual; frames: what the films' headers promise,
+    by which it is planned before shots are known; 0 for what they do."""
     settings = config.Config(master=[MasterChoice(crf=crf)]) if crf is not None else config.Config()
-    return Job(manifest.load(job_file), _Scratch(out), settings)
+    return _Said(manifest.load(job_file), _Scratch(out), settings, frames=frames)
 
 
 @dataclass(frozen=True)
@@ -234,7 +252,9 @@ class Simulated:
     def _seconds(self, task: Task) -> float:
         cost, frames = self._costs.frame_s.get(task.stage, 0.0), task.frames
         if isinstance(task.inputs, Windowed) and task.inputs.parts is not None:
-            return self._begin_s + JOINED_S.get(task.stage, 0.0005) * task.span
+            return self._begin_s + (cost if task.stage == "proof" else JOINED_S.get(task.stage, 0.0005)) * task.span
+        if task.stage == "proof" and task.window:
+            return self._begin_s
         if task.stage in PER_RENDERED:
             number = int((task.shot or "_0").rpartition("_")[2])
             return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames

@@ -1,6 +1,7 @@
 """Sound for the lips: exact in time, speech found and sharpened, keys that change only where they must."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -73,6 +74,23 @@ class TestStage:
         beyond = load_wave(out, -50, 100)
         assert beyond.shape == (150,) and not beyond[:50].any() and beyond[60:].any()
         assert not load_wave(out, result.samples - 10, result.samples + 40)[10:].any()
+
+    @pytest.mark.parametrize("seconds", [LENGTH_S - 3, LENGTH_S, LENGTH_S + 3])
+    def test_a_sound_that_was_listened_to_before_the_shots_were_known_is_the_same(
+        self, film: Ref[ShotList], seconds: float
+    ) -> None:
+        stage = SourceAudio()
+        stage.setup()
+        at_once, folder = run(stage, film, hum(seconds), "whole")
+        sound = SourceAudioInputs(File(film.folder.parent / "whole.wav", ""), film, end=288)
+        heard, laid = (film.folder.parent / name for name in ("heard", "laid"))
+        for out in (heard, laid):
+            out.mkdir()
+        part = put(heard, stage.process(replace(sound, shots=None, window=(0, 288)), heard, lambda n: None))
+        later = stage.process(replace(sound, parts=(part,)), laid, lambda n: None)
+        assert later == at_once
+        for path in folder.iterdir():
+            assert (laid / path.name).read_bytes() == path.read_bytes()
 
     def test_keys_change_only_for_the_shots_a_change_touches(self, stage: DubAudio, film: Ref[ShotList]) -> None:
         first = run(stage, film, hum(), "first")[0].shot_keys

@@ -321,7 +321,8 @@ def _decided_work(
     """
     length = (task.span if job.done(task) else task.frames) * asked_share(job, title, task)
     if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
-        frames = length if isinstance(task.inputs, Windowed) else task.frames or title_frames
+        windowed = isinstance(task.inputs, Windowed) and (task.window is not None or task.inputs.parts is not None)
+        frames = length if windowed else task.frames or title_frames
         return Work(frames, frames * megapixels)
     if task.stage == "overlays":  # most shots have one face that is large enough
         return Work(length, length * megapixels, length)

@@ -1,6 +1,8 @@
 """Audio: what drives or judges the lips: 16 kHz mono samples, and where in them someone speaks.
 
-The same work for a dub (its dialogue, or its mix) and for the film's own sound. It knows no faces.
+The same work for a dub (its dialogue, or its mix) and for the film's own sound. It knows no faces. A long sound is
+listened to by a task of its own, which waits for nothing, while the film's shots are found; another then lays it along
+them. It is not cut into windows: what is heard at a time depends on all that was heard before.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -27,24 +30,26 @@ from dubbing.manifest import Original
 from dubbing.records import Shot
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Inputs
+from dubbing.task import WindowedFilm
 
-__all__ = ["Audio", "DubAudio", "DubAudioInputs", "SourceAudio", "SourceAudioInputs", "different_lengths"]
+__all__ = ["LONG_S", "Audio", "DubAudio", "DubAudioInputs", "SourceAudio", "SourceAudioInputs", "different_lengths"]
 
 _BLOCK = 1 << 20
+LONG_S = 600.0  # of a film: a shorter one's sounds are listened to by one task each
+_HEARD, _CHANCE = "heard.int16", "chance.npy"  # what a task that only listens leaves
 _PAUSE_S = 0.15  # between phones, in which nobody speaks
 MARGIN_S = 0.6  # sound this far outside a shot can still change its lips
 _INAUDIBLE = 33  # int16: -60 dBFS
 
 
 @dataclass(frozen=True)
-class SourceAudioInputs(Inputs):
+class SourceAudioInputs(WindowedFilm):
     """The inputs of the stage `source_audio`. The sound is cut or padded to the film's length, and may be silent."""
 
     sound: File
     """The film."""
-    shots: Ref[ShotList]
-    """The shots, and the film's frames in time."""
+    shots: Ref[ShotList] | None
+    """The shots, and the film's frames in time; None where it is only listened to, before they are known."""
     track: int | None = field(default=None, kw_only=True)
     """Number of the sound track that is listened to, counted from 1; None to find it."""
     channels: tuple[str, ...] | None = field(default=None, kw_only=True)
@@ -87,21 +92,38 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     def setup(self) -> None:
         self._listener = Listener()
 
+    @classmethod
+    def windows(cls, inputs: In, at: Place) -> list[In]:
+        """One, which listens to a long sound."""
+        stems = isinstance(inputs, DubAudioInputs) and inputs.stems
+        if stems or at.made_of is not None or inputs.end < LONG_S * at.rate:
+            return []
+        return [replace(inputs, shots=None, window=(0, inputs.end))]
+
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
+        dub = inputs if isinstance(inputs, DubAudioInputs) else None
+        if inputs.shots is None:
+            with (out / _HEARD).open("wb") as file:
+                only, chance = self._hear(inputs, lambda at, part: file.write(part.tobytes()))
+            np.save(out / _CHANCE, chance)
+            progress(inputs.end)
+            return only
         film = media.load_timeline(inputs.shots.folder)
         count = film.sample(len(film), RATE_HZ)
         wave = new_wave(out, count)
-        dub = inputs if isinstance(inputs, DubAudioInputs) else None
         if dub is not None and dub.stems:
             return self._of_stems(dub, dub.stems, film, wave, out, progress)
-        language = dub.language if dub is not None else None
-        listening = dialogue.choose(
-            inputs.sound.path, media.probe(inputs.sound.path), self._listener, track=inputs.track,
-            channels=inputs.channels, language=language,
-        )  # fmt: skip
-        chance, total = self._listen(inputs.sound.path, wave, dub is None and not inputs.apart, listening.chosen)
+        if inputs.parts is None:
+            heard, chance = self._hear(inputs, partial(_place, wave))
+        else:
+            (part,) = inputs.parts
+            heard, chance = part.read(), np.load(part.folder / _CHANCE)
+            kept = min(count, heard.samples)
+            for start in range(0, kept, _BLOCK):
+                size = min(_BLOCK, kept - start)
+                wave[start : start + size] = np.fromfile(part.folder / _HEARD, np.int16, size, offset=2 * start)
         if dub is not None:
-            _check_length(dub, dub.sound.path, total, film)
+            _check_length(dub, dub.sound.path, heard.samples, film)
             if _loudest(wave) < _INAUDIBLE:
                 raise MediaError(
                     f"{dub.sound.path} holds no sound: nothing in it is louder than -60 dBFS; give another file."
@@ -115,28 +137,42 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         wave.flush()
         keys = {s.id: _shot_key(wave, speech, film, s, said) for s in inputs.shots.read().shots}
         save_speech(out, count, speech)
-        progress(len(film))
+        progress(len(film) if inputs.parts is None else 0)
         spoken = int((speech[:, 1] - speech[:, 0]).sum())
-        heard = listening.chosen
         found: Out = self.Result(
-            count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said, heard.stream, heard.channels,
+            count, round(spoken / RATE_HZ, 3), len(speech), keys, heard.listened, heard.stream, heard.channels,
             **({"phones": len(said)} if said else {}),
         )  # fmt: skip
         return found
+
+    def _hear(self, inputs: In, take: Callable[[int, np.ndarray], object]) -> tuple[Out, np.ndarray]:
+        """Which track and channels are listened to, and how long they are, as a result without shots; and the chance of
+        speech in each chunk. take: of each block of samples where it begins, and the block."""
+        dub = inputs if isinstance(inputs, DubAudioInputs) else None
+        path = inputs.sound.path
+        listening = dialogue.choose(
+            path, media.probe(path), self._listener, track=inputs.track, channels=inputs.channels,
+            language=dub.language if dub is not None else None,
+        )  # fmt: skip
+        own = listening.chosen
+        chance, total = self._listen(path, take, dub is None and not inputs.apart, own)
+        heard: Out = self.Result(total, 0.0, 0, {}, listening.said, own.stream, own.channels)
+        return heard, chance
 
     def _of_stems(
         self, dub: DubAudioInputs, stems: Sequence[tuple[str, File]], film: Timeline, whole: np.memmap, out: Path,
         progress: Callable[[int], None],
     ) -> Out:  # fmt: skip
         """One sound for each character, and their sum, in which somebody speaks wherever one of them does."""
+        assert dub.shots is not None
         waves, chances, totals = [], [], {}
         for name, file in stems:
             folder = sound_of(out, name)
             folder.mkdir()
-            waves.append(new_wave(folder, len(whole)))
+            waves.append(wave := new_wave(folder, len(whole)))
             language = dub.language if len(media.probe(file.path).audio) > 1 else None
             heard = dialogue.choose(file.path, media.probe(file.path), self._listener, language=language).chosen
-            chance, totals[name] = self._listen(file.path, waves[-1], False, heard)
+            chance, totals[name] = self._listen(file.path, partial(_place, wave), False, heard)
             chances.append(chance)
         _check_stems(dub, totals, film)
         if max(map(_loudest, waves)) < _INAUDIBLE:
@@ -169,9 +205,9 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         return found
 
     def _listen(
-        self, path: Path, wave: np.ndarray, align_to_video: bool, heard: dialogue.Heard
+        self, path: Path, take: Callable[[int, np.ndarray], object], align_to_video: bool, heard: dialogue.Heard
     ) -> tuple[np.ndarray, int]:
-        """Fill `wave` and return the chance of speech in each chunk, float32, and the file's length in samples."""
+        """The chance of speech in each chunk, float32, and the file's length in samples. take: as of `_hear`."""
         chance: list[float] = []
         total = 0
         self._listener.begin()
@@ -180,7 +216,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         )
         for block in blocks:
             part = samples16(block)
-            wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
+            take(total, part)
             total += len(part)
             chance += self._listener.hear(block)
         return np.array(chance, np.float32), total
@@ -204,6 +240,7 @@ class SourceAudio(Audio[SourceAudioInputs, SourceSound]):
             track=own.track,
             channels=own.channels,
             apart=apart,
+            end=at.frames_hint,
         )
 
 
@@ -224,8 +261,13 @@ class DubAudio(Audio[DubAudioInputs, DubSound]):
             at.config.length_tolerance_frames, frames,
             at.dub.language if stems or at.tracks(driver) > 1 else None,
             track=at.dub.track, channels=at.dub.channels, stems=stems or None,
-            phones=at.file(at.dub.phones) if at.dub.phones else None,
+            phones=at.file(at.dub.phones) if at.dub.phones else None, end=at.frames_hint,
         )  # fmt: skip
+
+
+def _place(wave: np.ndarray, at: int, part: np.ndarray) -> None:
+    """Lay a block of samples where it belongs; what lies beyond the film is left out."""
+    wave[at : at + len(part)] = part[: max(0, len(wave) - at)]
 
 
 def _loudest(wave: np.ndarray) -> int:
