@@ -40,6 +40,7 @@ from dubbing.engine.schedule import Event, Schedule
 from dubbing.estimate.costs import MIX
 from dubbing.inputs import json_bytes
 from dubbing.job import Job
+from dubbing.manifest import Title
 from dubbing.master_choice import MasterChoice
 from dubbing.store import RESULT, Store
 from dubbing.task import Outcome, Task, Windowed
@@ -64,7 +65,14 @@ PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "si
 PER_RENDERED = {"lipsync", "sync"}
 # Seconds a frame of what joins windows, measured; of actors it copies a few files, of sound it looks for the ends of
 # speech. Of a proof it is all of it: pictures were looked at as they were made.
-JOINED_S = {"master": 0.0002, "faces": 0.0005, "actors": 0.00001, "source_audio": 0.00002, "audio": 0.00002}
+JOINS_S = {
+    "master": 0.0002,
+    "faces": 0.0005,
+    "actors": 0.00001,
+    "donors": 0.00001,
+    "source_audio": 0.00002,
+    "audio": 0.00002,
+}
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
 
 
@@ -143,6 +151,10 @@ class Feature:
         shares = np.cumsum(1 / np.arange(1, self.people + 1))
         return int(np.searchsorted(shares / shares[-1], n * 0.6180339887498949 % 1, side="right"))
 
+    def seen(self, person: int) -> int:
+        """Frames of the shots in which somebody is seen."""
+        return sum(b - a for n, (a, b) in enumerate(self.cuts, 1) if self.person(n) == person)
+
     def spans(self) -> list[tuple[int, str, int, int]]:
         """Number, id, first frame and the frame after the last of each shot."""
         return [(n, f"shot_{n:04d}", a, b) for n, (a, b) in enumerate(self.cuts, 1)]
@@ -171,26 +183,25 @@ class _Scratch(Store):
     lasting = False
 
 
-class _Said(Job):
+class _Promised(Job):
     """A job whose films' headers promise so many frames."""
 
-    def __init__(self, *args: Any, frames: int) -> None:
-        super().__init__(*args)
-        self._frames, self._promised = frames, dict[str, media.MediaInfo]()
+    def __init__(self, frames: int, *given: Any) -> None:
+        super().__init__(*given)
+        self._frames = frames
 
-    def media_info(self, path: Any) -> media.MediaInfo:
-        if str(path) not in self._promised:
-            info = super().media_info(path)
-            video = info.video and replace(info.video, frames_hint=self._frames or info.video.frames_hint)
-            self._promised[str(path)] = replace(info, video=video)
-        return self._promised[str(path)]
+    def info(self, title: Title) -> media.MediaInfo:
+        info = super().info(title)
+        assert info.video is not None
+        return replace(info, video=replace(info.video, frames_hint=self._frames))
 
 
 def made_job(job_file: Path, out: Path, crf: int | None = None, frames: int = 0) -> Job:
     """The job of a manifest. crf: another quality of its masters than usual; frames: what the films' headers promise,
     by which it is planned before shots are known; 0 for what they do."""
     settings = config.Config(master=[MasterChoice(crf=crf)]) if crf is not None else config.Config()
-    return _Said(manifest.load(job_file), _Scratch(out), settings, frames=frames)
+    given = manifest.load(job_file), _Scratch(out), settings
+    return _Promised(frames, *given) if frames else Job(*given)
 
 
 @dataclass(frozen=True)
@@ -252,7 +263,7 @@ class Simulated:
     def _seconds(self, task: Task) -> float:
         cost, frames = self._costs.frame_s.get(task.stage, 0.0), task.frames
         if isinstance(task.inputs, Windowed) and task.inputs.parts is not None:
-            return self._begin_s + (cost if task.stage == "proof" else JOINED_S.get(task.stage, 0.0005)) * task.span
+            return self._begin_s + (cost if task.stage == "proof" else JOINS_S.get(task.stage, 0.0005)) * task.span
         if task.stage == "proof" and task.window:
             return self._begin_s
         if task.stage in PER_RENDERED:
@@ -301,7 +312,7 @@ def _of_film(kind: type[Artifact], film: Feature, task: Task) -> Artifact:
         tracks: list[list[str]] = [[] for _ in range(film.people)]
         for n, shot, _, _ in shots:
             tracks[film.person(n)].append(f"{shot}/face_1")
-        return People(tuple(Person(p, tuple(some), 1000) for p, some in enumerate(tracks)))
+        return People(tuple(Person(p, tuple(some), film.seen(p)) for p, some in enumerate(tracks)))
     if kind is SpeakerList:
         rows = []
         for n, shot, a, b in shots:

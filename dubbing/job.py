@@ -238,7 +238,7 @@ class Job(ResultCache):
     def forget(self, task: Task) -> None:
         """As `ResultCache`; where others follow from it, its title is planned again."""
         super().forget(task)
-        if task.kind.expands:
+        if task.kind.expands and task.window is None:
             self._plan_again(task.title)
 
     def lose(self, task: Task, why: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,16 @@ def test_a_store_never_holds_another_person(filmed: Filmed, tmp_path: Path) -> N
     assert set(found.store_files) == {0, 3}
     alone = collected(filmed, tmp_path / "one", (7, (other,)))
     assert alone.store_files == {7: found.store_files[3]}, "named by what is in it, not by who comes before"
+    parts = []
+    for number, track in ((3, other), (0, one)):
+        (tmp_path / str(number)).mkdir()
+        part = replace(filmed.inputs((number, (track,))), among=2)
+        parts.append(put(tmp_path / str(number), CollectDonors().process(part, tmp_path / str(number), lambda n: None)))
+    (tmp_path / "joined").mkdir()
+    asked = replace(filmed.inputs((0, (one,)), (3, (other,))), parts=tuple(parts))
+    assert CollectDonors().process(asked, tmp_path / "joined", lambda n: None) == found
+    for file in (tmp_path / "two").iterdir():
+        assert (tmp_path / "joined" / file.name).read_bytes() == file.read_bytes()
     for number, track in ((0, one), (3, other)):
         store = donors.load(tmp_path / "two" / found.store_files[number])
         assert store.tracks.tolist() == [track] and not store.track_M.any()

@@ -64,6 +64,21 @@ def test_two_titles_overlap_and_the_first_is_not_held_up(two: tuple[Path, Run]) 
     assert used(run.spans, SLOTS, starts(run, "faces", "film0")[0], ends(run, "lipsync", "film1")[-1]) > 0.9
 
 
+def test_a_long_title_waits_for_no_single_task(tmp_path: Path) -> None:
+    film = Feature.drawn(frames=40_000, shots=16, share=0.75)
+    job = made_job(write_film(tmp_path, 1, 1), tmp_path / "out", frames=film.frames)
+    run = simulate(job, film, COSTS, SLOTS)
+    assert not run.failed
+    for stage in ("source_audio", "audio"):  # one hears it while cuts are found, one knows the shots
+        heard, known = sorted((s for s in run.spans if s.task.stage == stage), key=lambda s: s.start)
+        assert heard.start < 1 < ends(run, "shots", "film0")[0] <= known.start
+        assert known.end - known.start < 0.1 * (heard.end - heard.start)
+    for stage in ("actors", "donors"):
+        *parts, joined = (s for s in run.spans if s.task.stage == stage)
+        assert len(parts) > 2 and joined.end - joined.start < 1
+        assert joined.start < starts(run, "lipsync", "film0")[0]
+
+
 def test_another_master_makes_masters_and_proofs_only(two: tuple[Path, Run]) -> None:
     folder = two[0]
     again = simulate(made_job(folder / "job.yaml", folder / "out", crf=30), FILM, COSTS, SLOTS)

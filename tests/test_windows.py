@@ -12,7 +12,7 @@ from films import Finished, started_by
 from dubbing import media
 from dubbing.analysis import windows as module
 from dubbing.analysis.identity import PORTRAIT_PX, Signature
-from dubbing.analysis.windows import join_tracks, windows
+from dubbing.analysis.windows import join_tracks, people_in_parts, shared_out, windows
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.records import Patch, Track
 from dubbing.shot_table import read_rows
@@ -24,6 +24,14 @@ def test_windows_cover_a_shot_once() -> None:
     assert found[0][0] == 10 and found[-1][1] == 7210 and len(found) == 5
     assert all(a[1] == b[0] for a, b in zip(found[:-1], found[1:], strict=True))
     assert max(b - a for a, b in found) <= module.WINDOW_FRAMES
+
+
+def test_people_are_shared_out_by_how_much_there_is_of_them() -> None:
+    frames = {0: 9000, 1: 3000, 2: 1400, 3: 900, 4: 700, 5: 100}
+    parts = people_in_parts(frames, 1440)
+    assert parts == [(0,), (1,), (2, 3), (4, 5)]
+    assert shared_out(parts, frames, 1510) == [((0,), 900), ((1,), 300), ((2, 3), 230), ((4, 5), 80)]
+    assert people_in_parts({0: 1000, 1: 500}, 1440) == people_in_parts({7: 99_999}, 1440) == []
 
 
 def track(start: int, end: int, x: float) -> tuple[Track, Signature]:

@@ -3,14 +3,16 @@ track.
 
 A shot of more than WINDOW_FRAMES is worked on window by window, by several workers at once, and joined. Faces are
 followed a little beyond their window, so that neighbours share frames by which a face is known again; what is
-rendered does not depend on windows at all. A film's windows are for its masters alone. It knows no task and no engine.
+rendered does not depend on windows at all. A film's windows are for its masters alone. What is done for each person of
+a title is shared out by people. It knows no task and no engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -21,13 +23,23 @@ from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import overlap
 from dubbing.records import Track
 
-__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "film_windows", "join_tracks", "windows"]
+__all__ = [
+    "OVERLAP_FRAMES",
+    "WINDOW_FRAMES",
+    "continue_faces",
+    "film_windows",
+    "join_tracks",
+    "people_in_parts",
+    "shared_out",
+    "windows",
+]
 
 T = TypeVar("T")
 
 WINDOW_FRAMES = 1440  # a minute at 24 frames a second
 OVERLAP_FRAMES = 48
 FILM_S = 10.0  # shorter windows leave fewer slots idle while the last are made, longer ones decode less twice
+_TASKS = 4  # as many as that share the people of a title, or one does it
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two windows share
 
 
@@ -53,6 +65,34 @@ def film_windows(starts: Iterable[int], end: int, rate: Fraction) -> list[tuple[
         if end - edges[-1] < least / 2:
             del edges[-1]
     return list(zip(edges, [*edges[1:], end], strict=True))
+
+
+def people_in_parts(frames: Mapping[int, int], least: Fraction | float) -> list[tuple[int, ...]]:
+    """The people that a task works on, for each of several tasks; none where there is too little for _TASKS of them.
+
+    frames: how much work each of them is, by number. Who is `least` or more has a task alone; of the others so many
+    share one that together they are as much, but for the last.
+    """
+    if sum(frames.values()) < _TASKS * least:
+        return []
+    parts: list[tuple[int, ...]] = []
+    together: list[int] = []
+    for one in sorted(frames, key=lambda n: (-frames[n], n)):
+        together.append(one)
+        if sum(frames[n] for n in together) >= least:
+            parts.append(tuple(sorted(together)))
+            together = []
+    parts += [tuple(sorted(together))] if together else []
+    return parts if len(parts) > 1 else []
+
+
+def shared_out(
+    parts: Sequence[tuple[int, ...]], frames: Mapping[int, int], end: int
+) -> list[tuple[tuple[int, ...], int]]:  # fmt: skip
+    """Each of these parts with its share of the `end` frames of a film, which tells what it costs."""
+    edges = [0, *accumulate(sum(frames[n] for n in part) for part in parts)]
+    at = [round(end * edge / max(1, edges[-1])) for edge in edges]
+    return [(part, b - a) for part, a, b in zip(parts, at[:-1], at[1:], strict=True)]
 
 
 def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T], Track]) -> None:

@@ -14,8 +14,6 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +22,7 @@ from scipy.ndimage import maximum_filter1d
 
 from dubbing import media
 from dubbing.analysis.casting import Looks, same_people
+from dubbing.analysis.windows import people_in_parts, shared_out
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors, LentActors
 from dubbing.artifacts.descriptors import Descriptors, load_descriptors
@@ -41,14 +40,13 @@ from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Scope, Stage
 from dubbing.task import WindowedFilm, awaited, uncounted
 
-__all__ = ["PART_S", "Actors", "ActorsInputs", "looks_of", "parts_of"]
+__all__ = ["PART_S", "Actors", "ActorsInputs", "looks_of"]
 
 PART_S = 60.0  # of dialogue, below which no task of its own is worth its start
 
 _LEAST_FRAMES = 12  # of a stretch of a track, and of speech in it
 _PIECE_S = 40  # into pieces about so long a track is cut, so that a long one needs no more memory
 _REST_S = 2  # around speech a mouth at rest is looked for
-_PARTS = 4  # from so many times PART_S of dialogue on, several tasks share the people
 _COVERED = "the speakers were found in it"
 
 
@@ -117,15 +115,13 @@ class Actors(Stage[ActorsInputs, FittedActors]):
     def windows(cls, inputs: ActorsInputs, at: Place) -> list[ActorsInputs]:
         """Not parts of the film but of its people, where there is much dialogue."""
         speakers = at.result(SpeakerList)
+        if inputs.source_sound is None or speakers.unheard:
+            return []
         said: Counter[int] = Counter()
         for spoken in (one for decision in speakers.decisions for one in decision.tracks):
             said[spoken.actor] += sum(b - a for a, b in spoken.stretches)
-        parts = parts_of(said, at.rate) if inputs.source_sound is not None and not speakers.unheard else []
-        edges = [0, *accumulate(sum(said[actor] for actor in part) for part in parts)]
-        at_N = [round(inputs.end * edge / edges[-1]) for edge in edges] if len(parts) > 1 else []
-        return [
-            replace(inputs, end=b - a, only=part) for part, a, b in zip(parts, at_N[:-1], at_N[1:], strict=False)
-        ]  # fmt: skip
+        parts = people_in_parts(said, PART_S * at.rate)
+        return [replace(inputs, end=frames, only=part) for part, frames in shared_out(parts, said, inputs.end)]
 
     @classmethod
     def joins(cls, inputs: ActorsInputs, parts: tuple[Ref[Any], ...]) -> ActorsInputs:
@@ -183,25 +179,6 @@ class Actors(Stage[ActorsInputs, FittedActors]):
                         _Piece(shot, track.id, start, end, spoken.stretches, int(says_N.sum()), clear)
                     )
         return found
-
-
-def parts_of(said: Mapping[int, int], rate: Fraction) -> list[tuple[int, ...]]:
-    """The people that a task fits, for each of several tasks; one part, or none, where there is little dialogue.
-
-    said: frames of dialogue by the person's number. Who says PART_S or more has a task alone; of the others so many
-    share one that together they say as much, but for the last.
-    """
-    whole_s = sum(said.values()) / float(rate)
-    if whole_s < _PARTS * PART_S:
-        return [tuple(sorted(said))] if said else []
-    parts: list[tuple[int, ...]] = []
-    together: list[int] = []
-    for actor in sorted(said, key=lambda one: (-said[one], one)):
-        together.append(actor)
-        if sum(said[one] for one in together) >= PART_S * rate:
-            parts.append(tuple(sorted(together)))
-            together = []
-    return [*parts, tuple(sorted(together))] if together else parts
 
 
 def _joined(parts: Sequence[Ref[FittedActors]], out: Path) -> FittedActors:

@@ -1,22 +1,25 @@
 """Donors: collect the mouths that each person of a title may lend to any shot in which the same person speaks.
 
-Frames are chosen by the meshes of all shots, so that only the chosen ones are decoded, in one pass in the film's order.
+Frames are chosen by the meshes of all shots, so that only the chosen ones are decoded, in one pass in the film's order;
+where people are seen for long, several tasks do some of them each, and one joins what they have collected.
 People are those of the stage `people`, which joins tracks only where it is sure; nothing is ever taken across two of
 them, and their names do not count. The stores lie in the title's analysis folder and go nowhere else.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dubbing import media
 from dubbing.analysis.burned_in import Cover
+from dubbing.analysis.windows import people_in_parts, shared_out
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.donors import DonorStores
 from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
@@ -25,21 +28,23 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Inputs, uncounted
+from dubbing.task import WindowedFilm, uncounted
 
 if TYPE_CHECKING:
     from dubbing.generators.rewrite import donors
 
-__all__ = ["CollectDonors", "DonorsInputs"]
+__all__ = ["PART_S", "CollectDonors", "DonorsInputs"]
 
+PART_S = 240.0  # in which somebody is seen, below which no task of its own is worth its start
 LONG_FRAMES = 480  # of one track: a longer one is rendered in stretches, which can lend to each other
 _TITLE_BYTES = 512_000_000  # of all stores of a title
 _LEAST_BYTES = 8_000_000  # of one store, however many people there are
 
 
 @dataclass(frozen=True)
-class DonorsInputs(Inputs):
-    """The inputs of the stage `donors`."""
+class DonorsInputs(WindowedFilm):
+    """The inputs of the stage `donors`, or of a task that collects the mouths of some of the people: `end` is then
+    their share of the film's frames."""
 
     film: File
     """The film."""
@@ -51,6 +56,8 @@ class DonorsInputs(Inputs):
     """What lies over the faces of each of these shots, None where nothing does; None where nothing does over any."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
+    among: int | None = None
+    """How many people share the room that a title's stores have; None for as many as these."""
 
 
 class CollectDonors(Stage[DonorsInputs, DonorStores]):
@@ -84,11 +91,42 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
         refs = tuple(found for shot, found in faces.items() if shot in used)
         covers = dict(zip((s.id for s in shots), at.each(Overlays), strict=True))
         covered = tuple(covers[shot] if over[shot] else None for shot in faces if shot in used)
-        return DonorsInputs(at.film, tuple(people), refs, covered if any(covered) else None, at.ref(ShotList))
+        return DonorsInputs(at.film, tuple(people), refs, covered if any(covered) else None, at.ref(ShotList),
+                            end=at.result(ShotList).frames)  # fmt: skip
+
+    @classmethod
+    def windows(cls, inputs: DonorsInputs, at: Place) -> list[DonorsInputs]:
+        """Not parts of the film but of its people, where they are seen for long."""
+        tracks = dict(inputs.people)
+        seen = {one.number: one.frames for one in at.result(People).people if one.number in tracks}
+        used = {track.rpartition("/")[0] for of_one in tracks.values() for track in of_one}
+        places = {shot: n for n, shot in enumerate(s.id for s in at.result(ShotList).shots if s.id in used)}
+        overlays = inputs.overlays or (None,) * len(inputs.faces)
+        found = []
+        for part, frames in shared_out(people_in_parts(seen, PART_S * at.rate), seen, inputs.end):
+            own = sorted({places[track.rpartition("/")[0]] for number in part for track in tracks[number]})
+            over = tuple(overlays[n] for n in own)
+            found.append(replace(
+                inputs, end=frames, people=tuple((number, tracks[number]) for number in part), among=len(tracks),
+                faces=tuple(inputs.faces[n] for n in own), overlays=over if any(over) else None,
+            ))  # fmt: skip
+        return found
+
+    @classmethod
+    def joins(cls, inputs: DonorsInputs, parts: tuple[Ref[Any], ...]) -> DonorsInputs:
+        """Those who collected have read the faces."""
+        return replace(inputs, parts=parts, faces=(), overlays=None)
+
+    @classmethod
+    def weight(cls, frames: float) -> float:
+        """Everything waits for each of them, and the longest goes first."""
+        return super().weight(0) + cls.chain_ms * frames
 
     def process(self, inputs: DonorsInputs, out: Path, progress: Callable[[int], None]) -> DonorStores:
         from dubbing.generators.rewrite import donors
 
+        if inputs.parts is not None:
+            return _joined(inputs.parts, out)
         info = media.probe(inputs.film.path)
         line = media.load_timeline(inputs.timeline.folder)
         chosen = _chosen(inputs, info)
@@ -105,7 +143,22 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
             writers[number].add(looks, track, kept, (x, y, width, height))
         ended = {number: writer.close() for number, writer in writers.items()}
         files = {number: name for number, (name, _) in ended.items() if name is not None}
+        progress(inputs.end)
         return DonorStores(files, {number: ended[number][1] for number in files})
+
+
+def _joined(parts: Sequence[Ref[DonorStores]], out: Path) -> DonorStores:
+    """The stores of several tasks, as if one had made them."""
+    files: dict[int, str] = {}
+    frames: dict[int, int] = {}
+    for part in parts:
+        made = part.read()
+        files |= made.store_files
+        frames |= made.frames
+        for name in made.store_files.values():
+            for one in (name, Path(name).with_suffix(".raw").name):
+                shutil.copyfile(part.folder / one, out / one)
+    return DonorStores(dict(sorted(files.items())), dict(sorted(frames.items())))
 
 
 def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]:
@@ -133,7 +186,7 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
                         width * height * (6 if deep else 3),
                     ])
                 )  # fmt: skip
-    room = max(_LEAST_BYTES, min(donors.MOST_BYTES, _TITLE_BYTES // max(1, len(inputs.people))))
+    room = max(_LEAST_BYTES, min(donors.MOST_BYTES, _TITLE_BYTES // max(1, inputs.among or len(inputs.people))))
     found: dict[str, list[int]] = defaultdict(list)
     for _, parts in sorted(rows.items()):
         row = np.concatenate(parts)
