@@ -112,21 +112,10 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
         listed = inputs.shots.read()
         speech = load_speech(inputs.source_sound.folder) if inputs.source_sound else None
         speaks_N = None if speech is None or len(speech) == 0 else speech_mask(speech, film, 0, len(film))
-        if speaks_N is not None and not _has_dialogue(inputs.faces, speaks_N, film):
+        rows, people, moves_N = _decided(inputs, listed, film, speaks_N, progress)
+        if speaks_N is not None and not _has_dialogue(moves_N, speaks_N, film):
             speaks_N = None
-        rows: list[Decision] = []
-        people: list[list[_Spoken]] = []
-        for shot, faces, active in zip(listed.shots, inputs.faces, inputs.active, strict=True):
-            tracks = load_tracks(faces.folder) if faces else []
-            if inputs.face is not None:
-                tracks = sorted(tracks, key=lambda t: float(t.mesh_NP3[0, :, 0].mean()))[inputs.face - 1 :][:1]
-            sure = load_active(active.folder) if active and faces else {}
-            heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
-            mixed_N = mask_of(listed.mixes, shot.start_frame, shot.end_frame)
-            row, spoken = _decide(shot, tracks, sure, heard_N, mixed_N, film, inputs.limits)
-            rows.append(row)
-            people.append(spoken)
-            progress(len(shot))
+            rows, people, _ = _decided(inputs, listed, film, None, lambda n: None)
         of_track = inputs.people.read().of_track
         decisions = []
         for row, spoken in zip(rows, people, strict=True):
@@ -136,19 +125,46 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
         return SpeakerList(tuple(decisions), people_seen, speaks_N is None and inputs.source_sound is not None)
 
 
-def _has_dialogue(faces: Sequence[Ref[FaceTracks] | None], speaks_N: np.ndarray, film: Timeline) -> bool:
+def _decided(
+    inputs: SpeakersInputs, listed: ShotList, film: Timeline, speaks_N: np.ndarray | None,
+    progress: Callable[[int], None],
+) -> tuple[list[Decision], list[list[_Spoken]], np.ndarray]:  # fmt: skip
+    """The decision for each shot and who speaks in it, as of `_decide`; and in which frames of the film lips move for
+    long, bool, None of them where nothing is heard. speaks_N: where there is speech, None where nobody is heard."""
+    rows: list[Decision] = []
+    people: list[list[_Spoken]] = []
+    moves_N = np.zeros(len(film), bool)
+    for shot, faces, active in zip(listed.shots, inputs.faces, inputs.active, strict=True):
+        every = tracks = load_tracks(faces.folder) if faces else []
+        if inputs.face is not None:
+            tracks = sorted(tracks, key=lambda t: float(t.mesh_NP3[0, :, 0].mean()))[inputs.face - 1 :][:1]
+        sure = load_active(active.folder) if active and faces else {}
+        heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
+        mixed_N = mask_of(listed.mixes, shot.start_frame, shot.end_frame)
+        lips = {}
+        for track in every if heard_N is not None else ():
+            if any(track is one for one in tracks) or len(track.frames_N) >= _LEAST_FRAMES:
+                times_s = film.times_s(track.start_frame, track.end_frame, centre=True)
+                lips[track.id] = lip_activity(track.mesh_NP3, times_s)
+            if len(track.frames_N) >= _LEAST_FRAMES:
+                moves_N[track.start_frame : track.end_frame] |= _move_for_long(track, lips[track.id], times_s)
+        row, spoken = _decide(shot, tracks, lips, sure, heard_N, mixed_N, film, inputs.limits)
+        rows.append(row)
+        people.append(spoken)
+        progress(len(shot))
+    return rows, people, moves_N
+
+
+def _move_for_long(track: Track, lips_N: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """In which frames of a track lips move, and not for a moment only, bool (N,). lips_N: their activity."""
+    activity_N = np.where(track.seen_N, lips_N, 0.0)
+    width = max(1, round(_STEADY_S * len(activity_N) / max(1e-3, float(times_s[-1] - times_s[0]))))
+    return np.asarray(np.convolve(activity_N, np.ones(width) / width, "same")[: len(activity_N)] > _MOVES)
+
+
+def _has_dialogue(moves_N: np.ndarray, speaks_N: np.ndarray, film: Timeline) -> bool:
     """Whether the film's own sound is the dialogue of its faces. It is not where lips move for long and next to nothing
     is heard: then it is music and effects, and what speech was found in it is a shout, or no speech at all."""
-    moves_N = np.zeros(len(film), bool)
-    for found in faces:
-        for track in load_tracks(found.folder) if found else []:
-            if len(track.frames_N) < _LEAST_FRAMES:
-                continue
-            times_s = film.times_s(track.start_frame, track.end_frame, centre=True)
-            activity_N = np.where(track.seen_N, lip_activity(track.mesh_NP3, times_s), 0.0)
-            width = max(1, round(_STEADY_S * len(activity_N) / max(1e-3, float(times_s[-1] - times_s[0]))))
-            steady_N = np.convolve(activity_N, np.ones(width) / width, "same")[: len(activity_N)]
-            moves_N[track.start_frame : track.end_frame] |= steady_N > _MOVES
     frame_s = float(film.duration) / len(film)
     moves_s, speaks_s = moves_N.sum() * frame_s, speaks_N.sum() * frame_s
     return bool(moves_s < _ENOUGH_MOTION_S or speaks_s >= _HEARD_PART * moves_s)
@@ -198,6 +214,7 @@ def who_speaks(activity_KN: np.ndarray, speaks_N: np.ndarray, frame_s: float) ->
 def _decide(
     shot: Shot,
     tracks: list[Track],
+    lips: Mapping[str, np.ndarray],
     sure: Mapping[str, np.ndarray],
     heard_N: np.ndarray | None,
     mixed_N: np.ndarray,
@@ -205,7 +222,8 @@ def _decide(
     limits: Limits,
 ) -> tuple[Decision, list[_Spoken]]:
     """The decision for one shot, with people not numbered yet, and the faces that may be dubbed in it, those that
-    speak longest first. sure: see `load_active`; mixed_N: the shot's frames that show two scenes at once, bool."""
+    speak longest first. lips: the activity of each track's, by id, where something is heard; sure: see `load_active`;
+    mixed_N: the shot's frames that show two scenes at once, bool."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
         row = replace(row, source_speech=tuple(runs(heard_N, shot.start_frame)))
@@ -219,9 +237,8 @@ def _decide(
     else:
         activity_KN = np.zeros((len(tracks), len(shot)))
         for k, track in enumerate(tracks):
-            times_s = film.times_s(track.start_frame, track.end_frame, centre=True)
             at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
-            moves_N = lip_activity(track.mesh_NP3, times_s)
+            moves_N = lips[track.id]
             if track.id in sure:
                 moves_N = moves_N + _SURE * np.tanh(np.nan_to_num(sure[track.id]) / 2)
             activity_KN[k, at] = np.where(track.seen_N, moves_N, 0.0)
