@@ -264,8 +264,8 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_path: Path, engine: str) -> None:
-    """SIGKILL in and after the analysis, on Ray, which starts slowly, after it: exactly what was committed is found again;
-    the rest is as if undisturbed."""
+    """SIGKILL in and after the analysis, on Ray, which starts slowly, after it alone: exactly what was committed is
+    found again; the rest is as if undisturbed."""
     out = tmp_path / "out" if engine == "local" else analysed(finished, tmp_path / "out")
     command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine,
                "--log-format", "json"]  # fmt: skip
