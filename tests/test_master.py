@@ -336,8 +336,9 @@ def opening(film: Path, folder: Path, frames: int) -> Path:
         kept = [picture, *whole.streams.audio, *whole.streams.subtitles]
         streams = {s.index: part.add_stream_from_template(s) for s in kept}
         streams[picture.index].metadata["timecode"] = picture.metadata["timecode"]
+        end_s = frames / Fraction(picture.average_rate or 0)
         for packet in whole.demux(kept):
-            if packet.dts is not None and packet.pts * packet.time_base < frames / picture.average_rate:
+            if packet.dts is not None and (packet.pts or 0) * packet.time_base < end_s:
                 packet.stream = streams[packet.stream.index]
                 part.mux(packet)
     return made
