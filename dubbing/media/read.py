@@ -39,7 +39,7 @@ _READ_ON = 125  # frames to the next wanted one that cost no more than to seek: 
 _LOOKED_AT, _REORDERED = 1000, 32  # packets that say whether a rate is variable; the last ones are not all there
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """One decoded frame, shown in square pixels. frame: its number; pts: in the stream's time base; rotation_deg: the
     clockwise turn that shows it upright; size: upright (width, height); aspect: width over height of a pixel of
@@ -51,9 +51,7 @@ class Picture:
     colour: Colour
     av_frame: Any
     aspect: Fraction = Fraction(1)
-    _held: list[tuple[tuple[int, int, int, int], np.ndarray]] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )
+    _held: list[tuple[tuple[int, int, int, int], np.ndarray]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def of(cls, film: Film, frame: int, pts: int, av_frame: Any) -> Picture:
