@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
+    from dubbing.media import FilmSpan
     from dubbing.provenance import Signing
     from dubbing.records import FilmLook, Shot
     from dubbing.rendered_by import RenderedBy
@@ -124,6 +125,12 @@ class Place(Protocol):
     @property
     def seekable(self) -> bool:
         """Whether a frame of the film is found without reading those before it."""
+        ...
+
+    @property
+    def spans(self) -> tuple[FilmSpan, ...]:
+        """Of a long film the windows in which it can be decoded before anything but its file's index is known; none
+        where it is short, or its container does not tell."""
         ...
 
     @property

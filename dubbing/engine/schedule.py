@@ -206,7 +206,7 @@ class Schedule:
             self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
             self.done.add(task.id)
         self._ended(task.id)
-        return outcome.error is None and task.kind.expands
+        return outcome.error is None and task.kind.expands and task.window is None
 
     def _lose(self, folder: Path, reader: Task, outcome: Outcome) -> None:
         """What a task should have read is damaged: have it made again, and then read again.
