@@ -3,9 +3,9 @@
     python -m bench.scanned FILM ... [--window 10] [--join] [--size 640 360] [--rate 24] [--key 48]
 
 --window: seconds of a window; --join: encode all films after one another into one film first, with that size, rate and
-distance of key frames, and compare that. Prints, of each film, frames, cuts, mixes and windows, whether all of it is the
-same, why one pass had to do where it had, and seconds of the pass, of all windows together, of the longest and of the
-join.
+distance of key frames, and compare that. Prints, of each film, frames, cuts, mixes and windows, whether all of it is
+the same, why one pass had to do where it had, and seconds of the pass, of all windows together, of the longest and of
+the join.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import heapq
 import json
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from dubbing import config, manifest, media
+from dubbing.analysis.windows import scan_windows
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.actors import FittedActors
@@ -40,6 +41,7 @@ from dubbing.engine.schedule import Event, Schedule
 from dubbing.estimate.costs import MIX
 from dubbing.inputs import json_bytes
 from dubbing.job import Job
+from dubbing.manifest import Title
 from dubbing.master_choice import MasterChoice
 from dubbing.store import RESULT, Store
 from dubbing.task import Outcome, Task, Windowed
@@ -63,6 +65,7 @@ LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "
 PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
 PER_RENDERED = {"lipsync", "sync"}
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
+JOINS_S = {"shots": 3e-6}  # seconds a frame of joining windows, where that is less than for a master or a shot
 
 
 def spent_by_stage(told: dict[str, Any]) -> dict[str, tuple[float, int]]:
@@ -162,10 +165,29 @@ class _Scratch(Store):
     lasting = False
 
 
-def made_job(job_file: Path, out: Path, crf: int | None = None) -> Job:
-    """The job of a manifest. crf: another quality of its masters than usual."""
+class _Promised(Job):
+    """A job whose films promise to be a feature, with a key frame every two seconds."""
+
+    def __init__(self, film: Feature, *given: Any) -> None:
+        super().__init__(*given)
+        self._film = film
+
+    def info(self, title: Title) -> media.MediaInfo:
+        info = super().info(title)
+        assert info.video is not None
+        return replace(info, video=replace(info.video, frames_hint=self._film.frames))
+
+    def spans(self, title: Title) -> tuple[media.FilmSpan, ...]:
+        frames = self._film.frames
+        return tuple(scan_windows([(n, n) for n in range(0, frames, 2 * RATE)], frames, Fraction(RATE)))
+
+
+def made_job(job_file: Path, out: Path, crf: int | None = None, film: Feature | None = None) -> Job:
+    """The job of a manifest. crf: another quality of its masters than usual; film: what its films promise to be, so
+    that cuts are found in windows; None: the few frames that they are."""
     settings = config.Config(master=[MasterChoice(crf=crf)]) if crf is not None else config.Config()
-    return Job(manifest.load(job_file), _Scratch(out), settings)
+    given = manifest.load(job_file), _Scratch(out), settings
+    return Job(*given) if film is None else _Promised(film, *given)
 
 
 @dataclass(frozen=True)
@@ -228,11 +250,15 @@ class Simulated:
     def _seconds(self, task: Task) -> float:
         cost, frames = self._costs.frame_s.get(task.stage, 0.0), task.frames
         if isinstance(task.inputs, Windowed) and task.inputs.parts is not None:
-            return self._begin_s + self._join_s * task.span
+            return self._begin_s + JOINS_S.get(task.stage, self._join_s) * task.span
         if task.stage in PER_RENDERED:
             number = int((task.shot or "_0").rpartition("_")[2])
             return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames
-        alone = THREADED.get(task.stage, 1.0) if len(self._running) < self._slots else 1.0
+        span: media.FilmSpan | None = getattr(task.inputs, "span", None)
+        if span is not None:  # what is decoded before it
+            frames += span.start - span.lead_frame
+        free = len(self._running) < self._slots and task.window is None
+        alone = THREADED.get(task.stage, 1.0) if free else 1.0
         return self._begin_s + alone * cost * (frames if task.shot or task.window else self._film.frames)
 
     def _result(self, task: Task) -> Artifact:
