@@ -4,6 +4,8 @@ A stage knows neither Ray nor other stages. Its class says where it stands (`sco
 `inputs`, which asks a `Place` for them), what it leaves (`Result`), and what it costs. It is built without arguments,
 set up once in the process that will use it (that is when models load), given one task after another, and closed. A
 result is a folder: `process` fills the one it is given, and the engine commits it.
+
+Over 400 lines: all that a stage may ask its place for.
 """
 
 from __future__ import annotations
@@ -129,8 +131,8 @@ class Place(Protocol):
 
     @property
     def spans(self) -> tuple[FilmSpan, ...]:
-        """Of a long film the windows in which it can be decoded before anything but its file's index is known; none
-        where it is short, or its container does not tell."""
+        """The windows in which cuts of a long film are looked for, by its file's index; none of a short one, or where
+        the index does not tell."""
         ...
 
     @property

@@ -38,7 +38,7 @@ class Unjoined(Exception):
     """What windows have found does not make one film; says why, in words."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """What was found in one window of a film."""
 
