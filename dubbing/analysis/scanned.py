@@ -23,7 +23,7 @@ import numpy as np
 from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder, FoundCut, kept_cuts
 from dubbing.analysis.mixes import Mix, Mixes, MixFinder
 from dubbing.clock import Timeline
-from dubbing.errors import DamagedResult, MediaError
+from dubbing.errors import DamagedMedia, DamagedResult, MediaError
 from dubbing.media import FilmSpan, SpanScan
 
 __all__ = ["Unjoined", "Window", "joined", "load_window", "save_window", "scan_window"]
@@ -92,8 +92,10 @@ def scan_window(path: str | Path, span: FilmSpan, threshold: float, progress: Ca
     try:
         return _scanned(path, span, threshold, progress)
     except MediaError as e:
+        # frames are not numbered by what a window decodes, so that it cannot name the one that is damaged
+        why = "its pictures are damaged" if isinstance(e, DamagedMedia) else str(e).rstrip(".")
         none = np.zeros(0, np.int64)
-        return Window(str(e), 0, none, 0, (), 0, 0, True, none, none, 0, 0, none, _NEVER, 0)
+        return Window(why, 0, none, 0, (), 0, 0, True, none, none, 0, 0, none, _NEVER, 0)
 
 
 def _scanned(path: str | Path, span: FilmSpan, threshold: float, progress: Callable[[int], None]) -> Window:
