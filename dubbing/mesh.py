@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,9 @@ __all__ = [
 Box = tuple[float, float, float, float]
 
 MESH_PX = 256  # side of the square that meshes and hands are looked for in; the mesh network itself sees 192
+_MESH_GRAPH = (
+    "modules/face_landmark/face_landmark_front_cpu.binarypb"  # least scores of a face: 0.5, as of `_MIN_SCORE`
+)
 _MIN_SCORE = 0.5
 _OVERLAP = 0.45  # two boxes that share more than this (IoU) are one face
 _MIN_HAND_SCORE = 0.7  # below, beards are taken for hands for seconds on end
@@ -111,11 +115,51 @@ class Detector:
         self._model.close()
 
 
+class _FaceGraph:
+    """MediaPipe's graph of the face mesh, run in the thread that asks: what its package wraps around it, and the ways
+    between its threads, take a tenth of the time. It follows the one face that it sees from picture to picture."""
+
+    def __init__(self) -> None:
+        mp = _mediapipe()
+        from mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+        from mediapipe.python._framework_bindings import resource_util
+
+        package = Path(mp.__file__).parent
+        resource_util.set_resource_dir(str(package.parent))  # as its own classes do
+        config = CalculatorGraphConfig()
+        config.ParseFromString((package / _MESH_GRAPH).read_bytes())
+        config.executor.add(type="ApplicationThreadExecutor")
+        self._mp, self._out = mp, [None]
+        self._graph = mp.CalculatorGraph(graph_config=config)
+        self._graph.observe_output_stream("multi_face_landmarks", self._receive, True)
+        make = mp.packet_creator
+        self._graph.start_run({"num_faces": make.create_int(1), "with_attention": make.create_bool(True),
+                               "use_prev_landmarks": make.create_bool(True)})  # fmt: skip
+        self._microseconds = 0
+
+    def _receive(self, name: str, packet: Any) -> None:
+        self._out[0] = packet
+
+    def faces(self, rgb_HWC: np.ndarray) -> list[Any]:
+        """The landmarks of the face in the next picture, a message; none where no face is seen."""
+        mp = self._mp
+        self._microseconds += 33333
+        self._out[0] = None
+        picture = mp.packet_creator.create_image_frame(image_format=mp.ImageFormat.SRGB, data=rgb_HWC)
+        self._graph.add_packet_to_input_stream("image", picture.at(self._microseconds))
+        self._graph.wait_until_idle()
+        found = self._out[0]
+        return [] if found is None or found.is_empty() else list(mp.packet_getter.get_proto_list(found))
+
+    def close(self) -> None:
+        self._graph.close()
+
+
 class Meshes:
     """A pool of mesh trackers, lent out blank, one for each face; they are kept because building one is slow."""
 
     def __init__(self) -> None:
-        self._free: list[Any] = []
+        self._free: list[_FaceGraph] = []
         self._warned = False
         self.give_back(self._build())
 
@@ -123,19 +167,15 @@ class Meshes:
         """The landmarks of the face in a square picture, float32 (478, 3) in its sides, or None. The first face of a
         process makes the library print a warning about pictures that are not square; it is swallowed."""
         with nullcontext() if self._warned else _quiet():
-            faces = model.process(rgb_HWC).multi_face_landmarks
+            faces = model.faces(rgb_HWC)
         if not faces:
             return None
         self._warned = True
         return _numbers(faces[0])
 
-    def _build(self) -> Any:
-        mp = _mediapipe()
+    def _build(self) -> _FaceGraph:
         with _quiet():
-            model = mp.solutions.face_mesh.FaceMesh(
-                static_image_mode=False, max_num_faces=1, refine_landmarks=True,
-                min_detection_confidence=0.5, min_tracking_confidence=0.5,
-            )  # fmt: skip
+            model = _FaceGraph()
             blank(model)
             return model
 
@@ -155,7 +195,7 @@ class Meshes:
 def blank(model: Any) -> None:
     """Make a mesh tracker forget: after a picture without a face it starts by detecting, as a new one does."""
     for _ in range(2):
-        model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
+        model.faces(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
 
 
 def at_mesh_px(square_HWC: np.ndarray) -> np.ndarray:

@@ -215,9 +215,11 @@ class ResultCache:
 
     def generator_share(self, choice: GeneratorChoice) -> float:
         """The share of a GPU that a worker with a generator holds where there is one: what it declares; GPU_SHARE where
-        it declares only that it profits; 0 where it does not."""
+        it declares only that it profits; 0 where it does not, and no setting asks for one."""
+        from dubbing.generators import profits
+
         made = self._generator(choice)
-        return float(getattr(made, "gpu_share", GPU_SHARE)) if made.profits_from_gpu else 0.0
+        return float(getattr(made, "gpu_share", GPU_SHARE)) if profits(made, choice.settings) else 0.0
 
     def generator_bytes(self, choice: GeneratorChoice) -> int:
         """Bytes of a generator's weights."""

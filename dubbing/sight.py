@@ -255,12 +255,12 @@ class SourceCrops:
         box = self._box(frame)
         size = 3 * box[2] * box[3]
         if (len(self._held) + 1) * size <= HELD_BYTES:
-            self._held[frame] = np.ascontiguousarray(picture.bgr(box=box))
+            self._held[frame] = picture.hold(box)
             self._wanted.discard(frame)
             return
         if self._full or not self._free and (self._slots + 1) * size > _MOST_BYTES:
             return
-        crop = np.ascontiguousarray(picture.bgr(box=box))
+        crop = picture.hold(box)
         slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, slot + 1)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import json
@@ -64,6 +65,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: -slow[group_of(item)])
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Collecting loads torch, Ray and the rest: a garbage collector that looks at it again and again finds nothing."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was loaded stays: from here on only what tests make is looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def group_of(item: pytest.Item) -> str:
     """Which tests are run in one worker of pytest-xdist with it."""
     return "_".join(sorted(mark.args[0] for mark in item.iter_markers("xdist_group")))
@@ -72,13 +85,18 @@ def group_of(item: pytest.Item) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Models that a developer has pulled, the extra `identity`, and runs that were measured must not change what a test
-    sees."""
+    sees. Processes that tests start have no pandas, as in a plain installation: pyarrow would load it, 0.7 s each.
+    """
+    plain = tmp_path_factory.mktemp("no pandas")
+    (plain / "pandas.py").write_text("raise ModuleNotFoundError('not in the processes of tests')\n", encoding="utf-8")
     empty = tmp_path_factory.mktemp("no network")
     (empty / "face_recognition_models").mkdir()
     (empty / "face_recognition_models" / "__init__.py").write_text("", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(empty)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(empty), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join(filter(None, [str(empty), str(plain), os.environ.get("PYTHONPATH")]))
+        )
         patch.setenv(
             "RAY_gcs_server_port_wait_time_s", "120"
         )  # tests run beside each other: 30 s are not always enough

@@ -6,6 +6,7 @@ There need be no GPU: torch's `to` is watched, and what is sent to one stays on 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,24 @@ def test_a_generator_runs_where_it_is_told_to(name: str, sent: list[tuple[int, .
     assert sum(int(np.prod(shape)) for shape in sent) > 0.9 * weights, "its weights are there"
 
 
+def test_rewrite_on_another_device_gives_the_same(sent: list[tuple[int, ...]], tmp_path: Any) -> None:
+    work = material.request(tmp_path, 24)
+    work = replace(work, window=(work.track.start_frame + 2, work.track.start_frame + 8))
+    plain, there = (generators.create("rewrite", {"gpu": gpu}, device=d) for gpu, d in ((False, "cpu"), (True, "cuda")))
+    assert plain.hash == there.hash, "where a take was rendered is no part of its key"
+    wanted = list(plain.render(work))
+    assert not sent and len(wanted) == 6
+    for one, other in zip(there.render(work), wanted, strict=True):
+        a, b = one.patch, other.patch
+        assert (a.frame, a.x, a.y, one.wanted_opening) == (b.frame, b.x, b.y, other.wanted_opening)
+        assert np.abs(a.matte_HW.astype(int) - b.matte_HW).max() <= 1
+        assert (np.abs(a.bgr_HWC.astype(int) - b.bgr_HWC) > 1)[(a.matte_HW > 0) & (b.matte_HW > 0)].mean() < 1e-3
+    assert (6, *wanted[0].patch.bgr_HWC.shape) in sent, "all frames of a batch are sent at once"
+    sent.clear()
+    list(there.render(replace(work, draft=True)))
+    assert not sent, "drafts are rendered on the processor"
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_expert_runs_where_it_is_told_to(name: str, sent: list[tuple[int, ...]], tmp_path: Any) -> None:
     kind, make = PUBLISHED[name]
@@ -135,6 +154,8 @@ def test_a_gpu_is_the_default_of_those_who_profit(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(torch.cuda, "is_available", lambda there_is=there_is: there_is)
         assert device.default() == name
         assert generators.create("speech_gan", {"model": model}).device == name  # type: ignore[attr-defined]
+        assert generators.create("rewrite", {}).device == "cpu"  # type: ignore[attr-defined]
+        assert generators.create("rewrite", {"gpu": True}).device == name  # type: ignore[attr-defined]
         assert experts.load("lips").device == "cpu"  # type: ignore[attr-defined]
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda where: "Fast One")
     assert device.described("cuda") == "cuda (Fast One)" and device.described("cpu") == "cpu"
@@ -157,4 +178,6 @@ def test_check_says_where_it_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert preflight.devices(job, settings) == {
         "generator": "wav2lip on cuda (Fast One)", "sync expert": "syncnet_v2 on cuda (Fast One)",
     }  # fmt: skip
+    job = job.model_copy(update={"generator": GeneratorChoice(name="rewrite", gpu=True)})
+    assert preflight.devices(job, settings)["generator"] == "rewrite on cuda (Fast One)"
     assert models.find("wav2lip") in generators.find("wav2lip").published

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from films import Finished
 from waiting import until
 
 from dubbing import config, media
@@ -44,9 +45,11 @@ def clip(film: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One output folder, so that the film is analysed once."""
-    return tmp_path_factory.mktemp("eval")
+def out(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One output folder, in which the film is analysed as a run has done it."""
+    folder = tmp_path_factory.mktemp("eval")
+    shutil.copytree(finished.out / "film" / "analysis", folder / "film" / "analysis")
+    return folder
 
 
 @pytest.fixture(scope="module")

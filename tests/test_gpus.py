@@ -25,7 +25,10 @@ def shares(one: Job) -> dict[str, float]:
 
 
 def test_the_built_in_generator_and_expert_ask_for_none(tmp_path: Path) -> None:
-    assert {name for name, share in shares(job(tmp_path)).items() if share} == {"active"}
+    one = job(tmp_path)
+    assert {name for name, share in shares(one).items() if share} == {"active"}
+    asked = one.of_generator(manifest.GeneratorChoice(name="rewrite", gpu=True))
+    assert (asked.gpus, asked.gpus_if_any) == (0.0, 0.125), "its setting asks for a share, where there is a GPU"
 
 
 def test_networks_that_profit_ask_for_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

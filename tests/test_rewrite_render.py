@@ -10,7 +10,8 @@ from people import meshes_of
 
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators.rewrite import crops
-from dubbing.generators.rewrite.render import Face, crop_boxes, render
+from dubbing.generators.rewrite.geometry import Face, Wanted, crop_boxes
+from dubbing.generators.rewrite.render import render
 from dubbing.generators.rewrite.select import choose
 from dubbing.generators.rewrite.warp import Nodes, dense_map, moved, node_map, warp
 
@@ -96,14 +97,14 @@ def _face(picture, mesh):
 
 def test_wanting_what_is_there_changes_nothing(portrait):
     face = _face(*portrait)
-    result, matte = render(face, face.mesh_P2, [(face, 1.0)])
+    result, matte = render(Wanted(face, face.mesh_P2, [(face, 1.0)]))
     assert np.abs(result.astype(int) - face.bgr_HWC)[matte > 0].max() <= 2
     assert 0.05 < (matte > 0).mean() < 0.5, "a patch ends where nothing is moved: a still jaw is no part of it"
 
 
 def test_matte_ends_inside_the_crop_and_is_soft(portrait):
     face = _face(*portrait)
-    _, matte = render(face, face.mesh_P2, [(face, 1.0)])
+    _, matte = render(Wanted(face, face.mesh_P2, [(face, 1.0)]))
     assert matte[0].max() == matte[-1].max() == matte[:, 0].max() == matte[:, -1].max() == 0
     assert matte.max() == 255
     assert ((matte > 0) & (matte < 255)).sum() > 0.05 * (matte == 255).sum()
@@ -120,7 +121,7 @@ def test_a_wanted_jaw_is_found_where_it_was_wanted(portrait):
     wanted[:, lower, 1] += 0.12
     goal = apply_pose(wanted, *pose)[0, :, :2]
     face = _face(picture, mesh)
-    result, matte = render(face, goal, [(face, 1.0)])
+    result, matte = render(Wanted(face, goal, [(face, 1.0)]))
     out = picture.copy()
     alpha = matte[..., None] / 255.0
     place = out[face.box.y :, face.box.x :][: face.box.height, : face.box.width]
@@ -138,7 +139,7 @@ def test_colour_of_a_darker_donor_is_matched(portrait):
     """A mouth lent by a frame 20 code values darker leaves no darker mouth."""
     picture, mesh = portrait
     face, dark = _face(picture, mesh), _face(cv2.subtract(picture, (20, 20, 20, 0)), mesh)
-    result, matte = render(face, face.mesh_P2, [(dark, 1.0)])
+    result, matte = render(Wanted(face, face.mesh_P2, [(dark, 1.0)]))
     gap = (result.astype(float) - face.bgr_HWC)[matte == 255]
     assert abs(gap.mean()) < 2
 

@@ -57,18 +57,19 @@ def begin(data: Path, out: Path, steps: int) -> subprocess.Popen[bytes]:
         f"--out={out}",
         f"--steps={steps}",
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return subprocess.Popen([*command, *options], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    undisturbed, disturbed = begin(data, whole, 9), begin(data, killed, 9)
+    disturbed = begin(data, killed, 9)
     # five steps and a look; four steps an epoch; the last checkpoint is at 3
     until(lambda: len(read_losses(killed)) >= 6, lambda: disturbed.communicate()[1] if disturbed.poll() else None)
     disturbed.send_signal(signal.SIGKILL)
     disturbed.communicate()
-    assert undisturbed.communicate()[1] and undisturbed.returncode == 0
+    train(TrainingPlan("wav2lip", data, whole, GAN | {"checkpoint_steps": 3}, steps=9, boards=False))
     position = torch.load(killed / checkpoints.FILE, weights_only=True)["position"]
     assert 0 < position["step"] < 9 and not (killed / "wav2lip.pth").exists()
     with (killed / LOSSES).open("a") as f:
@@ -166,7 +167,10 @@ def test_two_runs_do_not_share_a_folder(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: Path) -> None:
+def test_two_workers_see_every_clip_once_and_learn_as_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH")  # Ray Train cannot do without pandas
     settings = {"record_items": True, "batch": 8, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 2}
     plan = TrainingPlan("wav2lip", data, tmp_path / "two", settings, epochs=2, boards=False, device="cpu")
     result = processes.run(plan, workers=2)

@@ -249,8 +249,8 @@ class Coefficients:
                 f"There are no coefficients in {str(folder)!r}; `dub dataset coefficients DIR` makes those of a data "
                 f"folder, in DIR/{FOLDER}/{MESH}."
             )
-        table = pq.read_table(folder / _INDEX, use_threads=False).to_pylist()
-        self._at = {row["digest"]: row for row in table}
+        with pq.ParquetFile(folder / _INDEX) as file:
+            self._at = {row["digest"]: row for row in file.read(use_threads=False).to_pylist()}
 
     @property
     def kind(self) -> str:

@@ -311,7 +311,8 @@ class Dataset:
             more = f" and {len(held) - 3} more" if len(held) > 3 else ""
             self._other(f"it holds {', '.join(held[:3]) or 'nothing'}{more}, and no {INDEX}")
         try:
-            table = pq.read_table(self.folder / INDEX, use_threads=False)
+            with pq.ParquetFile(self.folder / INDEX) as file:  # pq.read_table would load pyarrow.dataset, and pandas
+                table = file.read(use_threads=False)
         except (pa.ArrowException, OSError) as e:
             raise InputError(f"{self.folder / INDEX} cannot be read ({_first(e)}); prepare it again.") from e
         found = (table.schema.metadata or {}).get(b"schema", b"none").decode()

@@ -114,7 +114,8 @@ def write_table(store: Store, path: Path, rows: Iterable[Mapping[str, Any]]) -> 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows of a file written here. Raises OutputError for any other file."""
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as e:
         raise OutputError(f"{str(path)!r} is no table of an evaluation; give a folder that `dub eval` wrote.") from e
     if (table.schema.metadata or {}).get(b"schema") != NAME.encode():

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from dubbing.face import INNER_LIPS, LOWER_LIDS, OVAL, UPPER_LIDS
+from dubbing.generators.rewrite.geometry import boxes_around
 from dubbing.generators.rewrite.interior import SHOWN, Inside, draw, shut, tones
-from dubbing.generators.rewrite.render import boxes_around
 from dubbing.generators.rewrite.warp import dense_map, moved
 from dubbing.smoothstep import smoothstep
 

@@ -25,8 +25,8 @@ from dubbing.models import Model
 from dubbing.phones import Phone
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["WANTS", "Generator", "Rendered", "RenderRequest", "Settings", "create", "find",
-           "names", "schemas", "settings"]  # fmt: skip
+__all__ = ["WANTS", "Generator", "Rendered", "RenderRequest", "Settings", "create", "default_device", "find",
+           "names", "profits", "schemas", "settings"]  # fmt: skip
 
 WANTS = frozenset({"actors", "donors"})
 """What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue; donors: stores of
@@ -148,7 +148,8 @@ class Generator(Protocol):
     Settings: its settings; published: the published models that it may need, which `dub models` then knows;
     wants: of WANTS; a title's analysis makes it only for those who want it; profits_from_gpu: whether a worker should
     be lent a GPU for it; hash: 12 hex digits that name version, weights and settings; size_bytes: of its weights.
-    One may say `gpu_share = 0.5`: the share of a GPU that a worker with it holds, where that is not a quarter.
+    One may say `gpu_share = 0.5`: the share of a GPU that a worker with it holds, where that is not a quarter. One
+    whose class does not say that it profits may have a setting `gpu`, which if true asks for a GPU all the same.
     One may say `performs = True`: of a photograph it moves head and lids itself, and then gets all of it as one line.
     For all others that is done afterwards (`dubbing.performance`).
     """
@@ -202,13 +203,23 @@ def create(
 ) -> Generator:
     """A generator; large weights are loaded when it first renders.
 
-    models_folder: where published models lie, as the configuration says; device: of torch, None for a GPU where there
-    is one and it profits. Raises PluginError: unknown name; ManifestError: unknown setting; ModelError: no such model
+    models_folder: where published models lie, as the configuration says; device: of torch, None for
+    `default_device`. Raises PluginError: unknown name; ManifestError: unknown setting; ModelError: no such model
     (with the next step), or not the published file.
     """
     kind = find(name)
     checked = _settings(kind, settings)
-    return kind(checked, models_folder, device=device or devices.default(kind.profits_from_gpu))
+    return kind(checked, models_folder, device=device or default_device(kind, settings))
+
+
+def default_device(kind: type[Generator], settings: Mapping[str, Any]) -> str:
+    """Where a generator with these settings runs if nobody says: a GPU where there is one and it `profits`."""
+    return devices.default(profits(kind, settings))
+
+
+def profits(of: Generator | type[Generator], settings: Mapping[str, Any]) -> bool:
+    """Whether a GPU is to be held for a generator: its class says that it profits, or its setting `gpu` asks for it."""
+    return of.profits_from_gpu or settings.get("gpu") is True
 
 
 def _settings(kind: type[Generator], given: Mapping[str, Any]) -> BaseModel:

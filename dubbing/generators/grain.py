@@ -12,18 +12,29 @@ from functools import cache
 import cv2
 import numpy as np
 
-__all__ = ["BANDS", "levels", "regrained", "softened"]
+__all__ = ["BANDS", "BLURS", "LEAST", "LEAST_PIXELS", "MOST", "NORMAL", "PERIOD", "SAMPLES", "SIGMAS", "SLACK",
+           "corner", "levels", "noise", "regrained", "softened"]  # fmt: skip
 
 BANDS = 2
-_SIGMAS = (0.7, 1.4)  # pixels: the finest band is what the first blur takes, the next what the second takes more
+SIGMAS = (0.7, 1.4)
+"""Pixels: the finest band is what the first blur takes, the next what the second takes more."""
+NORMAL = 1.4826
+"""The standard deviation of normal values over their median absolute value."""
+LEAST_PIXELS = 60
+"""Fewer tell no level."""
+BLURS = (0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+"""Pixels by which what is too sharp is blurred, the least that does it."""
+MOST = 6.0
+"""Code values; more is texture, not grain."""
+SAMPLES = 6000
+"""Pixels that tell a level, about: to 1 %."""
+PERIOD = 512
+"""Pixels after which drawn noise repeats itself."""
+SLACK = (1.15, 0.1)
+"""Times the wanted level, and code values more, that are left as they are."""
+LEAST = 0.15
+"""Code values of noise below which none is added."""
 _ROOM = 6  # pixels beyond the mask that the blurs look at
-_NORMAL = 1.4826  # the standard deviation of normal values over their median absolute value
-_LEAST_PIXELS = 60
-_SLACK = 1.15  # times the wanted level that is left as it is
-_BLURS = (0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
-_MOST = 6.0  # code values; more is texture, not grain
-_SAMPLES = 6000  # pixels that tell a level, about: to 1 %
-_PERIOD = 512  # pixels after which drawn noise repeats itself
 
 
 def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
@@ -32,16 +43,16 @@ def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
     bgr_HWC: 0..255; mask_HW: bool, the pixels that count. All nan where these are too few to tell.
     """
     mask = np.asarray(mask_HW, np.uint8)
-    if cv2.countNonZero(mask) < _LEAST_PIXELS:
+    if cv2.countNonZero(mask) < LEAST_PIXELS:
         return np.full(BANDS, np.nan)
     x, y, width, height = cv2.boundingRect(mask)
     part = (slice(max(0, y - _ROOM), y + height + _ROOM), slice(max(0, x - _ROOM), x + width + _ROOM))
     luma = _luma(bgr_HWC[part])
     at = np.flatnonzero(mask[part])
-    at = at[:: max(1, len(at) // _SAMPLES)]
+    at = at[:: max(1, len(at) // SAMPLES)]
     half = len(at) // 2
     found = (np.abs(band.ravel()[at]) for band in _bands(luma))
-    return np.array([_NORMAL * float(np.partition(values, half)[half]) for values in found])
+    return np.array([NORMAL * float(np.partition(values, half)[half]) for values in found])
 
 
 def softened(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> np.ndarray:
@@ -53,10 +64,10 @@ def softened(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> 
     if np.isnan(wanted_B).any():
         return out
     found = out
-    for sigma in (0.0, *_BLURS):
+    for sigma in (0.0, *BLURS):
         found = cv2.GaussianBlur(out, (0, 0), sigma) if sigma else out
         have = levels(found, mask_HW)
-        if np.isnan(have).any() or (have <= _SLACK * wanted_B + 0.1).all():
+        if np.isnan(have).any() or (have <= SLACK[0] * wanted_B + SLACK[1]).all():
             break
     return found
 
@@ -70,15 +81,12 @@ def regrained(
     """
     out = np.asarray(bgr_HWC, np.float32)
     have = levels(out, mask_HW)
-    lack = np.sqrt(np.maximum(np.minimum(wanted_B, _MOST) ** 2 - have**2, 0))
-    if np.isnan(lack).any() or (lack < 0.15).all():
+    lack = np.sqrt(np.maximum(np.minimum(wanted_B, MOST) ** 2 - have**2, 0))
+    if np.isnan(lack).any() or (lack < LEAST).all():
         return out
-    rows, cols = (
-        (start + np.arange(n)) % _PERIOD
-        for start, n in zip(np.random.default_rng(number).integers(_PERIOD, size=2), out.shape[:2], strict=True)
-    )
+    rows, cols = ((start + np.arange(n)) % PERIOD for start, n in zip(corner(number), out.shape[:2], strict=True))
     made = np.zeros(out.shape[:2], np.float32)
-    for band, much in zip(_noise(), lack, strict=True):
+    for band, much in zip(noise(), lack, strict=True):
         if much:
             made += band[rows][:, cols] * np.float32(much)
     if weight_HW is not None:
@@ -86,10 +94,16 @@ def regrained(
     return cv2.add(out, cv2.merge([made] * 3))
 
 
+def corner(number: int) -> tuple[int, int]:
+    """Row and column of `noise` at which that of a number begins."""
+    row, col = np.random.default_rng(number).integers(PERIOD, size=2).tolist()
+    return row, col
+
+
 @cache
-def _noise() -> list[np.ndarray]:
-    """Noise of each band with a standard deviation of 1, float32 (_PERIOD, _PERIOD), which goes on at its edges."""
-    white = np.random.default_rng(0).standard_normal((_PERIOD, _PERIOD), np.float32)
+def noise() -> list[np.ndarray]:
+    """Noise of each band with a standard deviation of 1, float32 (PERIOD, PERIOD), which goes on at its edges."""
+    white = np.random.default_rng(0).standard_normal((PERIOD, PERIOD), np.float32)
     wide = _bands(cv2.copyMakeBorder(white, *(16,) * 4, cv2.BORDER_WRAP))
     return [band[16:-16, 16:-16] / np.float32(band.std()) for band in wide]
 
@@ -100,5 +114,5 @@ def _luma(bgr_HWC: np.ndarray) -> np.ndarray:
 
 def _bands(plane_HW: np.ndarray) -> list[np.ndarray]:
     """What lies between one blur and the next, the finest first; light and shade are in none."""
-    smooth = [plane_HW, *(cv2.GaussianBlur(plane_HW, (0, 0), s) for s in _SIGMAS)]
+    smooth = [plane_HW, *(cv2.GaussianBlur(plane_HW, (0, 0), s) for s in SIGMAS)]
     return [a - b for a, b in zip(smooth, smooth[1:], strict=False)]

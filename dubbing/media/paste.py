@@ -21,7 +21,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
 from dubbing.media.colour import Colour, beside_samples, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
-from dubbing.media.patches import patch_frames, read_patches
+from dubbing.media.patches import mixed, patch_frames, read_patches
 from dubbing.media.read import Picture, coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
@@ -112,26 +112,30 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     sub, turn = layout.sub, film.rotation_deg
     coded = (frame.width, frame.height)
     patch = own_pixels(patch, Grid.of(*coded, film.aspect), turn)
-    x, y, w, h = cv2.boundingRect(patch.matte_HW)
-    if w == 0:
-        return
-    left, top, _, _ = coded_box((patch.x + x, patch.y + y, w, h), turn, coded)
+    height, width = patch.matte_HW.shape
+    corner = coded_box((patch.x, patch.y, width, height), turn, coded)[:2]
     new_HWC = patch.bgr_HWC if patch.deep_HWC is None else patch.deep_HWC
-    bgr = turn_back(new_HWC[y : y + h, x : x + w], turn)
-    matte = turn_back(patch.matte_HW[y : y + h, x : x + w], turn)
-    bgr, matte, (left, top) = _on_grid(bgr, matte, (left, top), coded, sub)
+    bgr, matte, (left, top) = _on_grid(turn_back(new_HWC, turn), turn_back(patch.matte_HW, turn), corner, coded, sub)
     if matte.size == 0:
         return
-    weights = _weights(matte, sub)
     for index, (plane, new) in enumerate(zip(planes_of(frame), film.colour.samples(bgr, layout), strict=False)):
-        weight, shift = weights[index > 0], sub if index else (0, 0)
+        shift = sub if index else (0, 0)
+        if index == 0 or sub == (0, 0):
+            weight = matte
+        elif index == 1:
+            weight = _chroma_weight(matte, sub)
         height, width = weight.shape
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
         plane[at] = _blended(plane[at], new, weight, layout.depth)
 
 
 def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:
-    """Samples of so many bits under others, rounded once. new: as of `Colour.samples`; weight: float32, 0..1."""
+    """Samples of so many bits under others, rounded once. new: as of `Colour.samples`; weight: a matte, uint8, or
+    float32 0..1."""
+    if weight.dtype == np.uint8 and new.dtype == np.uint8:
+        return mixed(old, new, weight)
+    if weight.dtype == np.uint8:
+        weight = cv2.multiply(weight, 1 / 255, dtype=cv2.CV_32F)
     if new.dtype == np.uint8:
         step = cv2.multiply(cv2.subtract(new, old, dtype=cv2.CV_16S), weight, dtype=cv2.CV_16S)
         return cv2.add(old, step, dtype=cv2.CV_8U)
@@ -252,32 +256,34 @@ def pasted_frames(
             yield [plane.copy() for plane in planes_of(frame)]
 
 
-def _weights(matte: np.ndarray, sub: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a patch is seen, float32 0..1, in each sample of luma and of chroma: this is the mean of its block, 0
-    where any pixel of the block has matte 0. matte: uint8 (H, W), whole blocks."""
-    weight = cv2.multiply(matte, 1 / 255, dtype=cv2.CV_32F)
-    if sub == (0, 0):
-        return weight, weight
+def _chroma_weight(matte: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
+    """How much of a patch is seen, float32 0..1, in each sample of chroma: the mean of its block, 0 where any pixel of
+    the block has matte 0. matte: uint8 (H, W), whole blocks."""
     size = (matte.shape[1] >> sub[0], matte.shape[0] >> sub[1])
-    mean = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(cv2.multiply(matte, 1 / 255, dtype=cv2.CV_32F), size, interpolation=cv2.INTER_AREA)
     _, there = cv2.threshold(matte, 0, 255, cv2.THRESH_BINARY)
     _, whole = cv2.threshold(cv2.resize(there, size, interpolation=cv2.INTER_AREA), 254, 1, cv2.THRESH_BINARY)
-    return weight, cv2.multiply(mean, whole, dtype=cv2.CV_32F)
+    return cv2.multiply(mean, whole, dtype=cv2.CV_32F)
 
 
 def _on_grid(
     bgr: np.ndarray, matte: np.ndarray, corner: tuple[int, int], coded: tuple[int, int], sub: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """The part inside the frame, grown to whole chroma blocks by pixels with matte 0, and its corner."""
+    """The part of a patch that shows and lies inside the frame, in whole chroma blocks, and its corner; where the patch
+    or the frame ends within a block, that is filled up with matte 0. Empty where nothing shows."""
     (x, y), (height, width) = corner, matte.shape
-    left, top = max(0, x), max(0, y)
-    right, bottom = min(coded[0], x + width), min(coded[1], y + height)
-    bgr, matte = (p[top - y : max(top, bottom) - y, left - x : max(left, right) - x] for p in (bgr, matte))
-    if matte.size == 0:
-        return bgr, matte, (left, top)
+    first, above, w, h = cv2.boundingRect(matte)
+    left, top = max(0, x + first), max(0, y + above)
+    right, bottom = min(coded[0], x + first + w), min(coded[1], y + above + h)
+    if w == 0 or left >= right or top >= bottom:
+        return bgr[:0, :0], matte[:0, :0], (0, 0)
     across, down = 1 << sub[0], 1 << sub[1]
-    pads = ((top % down, -bottom % down), (left % across, -right % across))
+    grown = (left - left % across, right + -right % across), (top - top % down, bottom + -bottom % down)
+    left, right = max(grown[0][0], x), min(grown[0][1], coded[0], x + width)
+    top, bottom = max(grown[1][0], y), min(grown[1][1], coded[1], y + height)
+    bgr, matte = (p[top - y : bottom - y, left - x : right - x] for p in (bgr, matte))
+    pads = ((top - grown[1][0], grown[1][1] - bottom), (left - grown[0][0], grown[0][1] - right))
     if any(sum(p) for p in pads):
         bgr = np.pad(bgr, (*pads, (0, 0)), mode="edge")
         matte = np.pad(matte, pads)
-    return bgr, matte, (left - left % across, top - top % down)
+    return bgr, matte, (grown[0][0], grown[1][0])

@@ -34,6 +34,7 @@ __all__ = [
     "PatchWriter",
     "composite",
     "join_patches",
+    "mixed",
     "mouth_frames",
     "patch_frames",
     "patch_of",
@@ -336,18 +337,31 @@ def _real(column: list[Any]) -> bool:
     return any(isinstance(v, float | np.floating) for v in column)
 
 
+def mixed(old: np.ndarray, new: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """Samples under others, all uint8 and of one shape, rounded once. matte: how much of the new ones is seen, 0..255.
+
+    (t + 128 + (t + 128 >> 8)) >> 8 is t / 255 rounded, for every t up to 255 * 255.
+    """
+    total = np.multiply(new, matte, dtype=np.uint16)
+    part = np.multiply(old, cv2.bitwise_not(matte), dtype=np.uint16)
+    np.add(total, part, out=total)
+    np.add(total, 128, out=total)
+    np.right_shift(total, 8, out=part)
+    np.add(total, part, out=total)
+    np.right_shift(total, 8, out=total)
+    return total.astype(np.uint8)
+
+
 def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
     """A crop of the upright picture at (x, y) with a patch over it, uint8; for looking, not for delivery."""
     out = picture_HWC.copy()
-    top, left = patch.y - y, patch.x - x
-    height, width = patch.matte_HW.shape
+    left, top, width, height = cv2.boundingRect(patch.matte_HW)
+    left, top = left + patch.x - x, top + patch.y - y
     rows = slice(max(top, 0), min(top + height, len(out)))
     cols = slice(max(left, 0), min(left + width, out.shape[1]))
     if rows.start >= rows.stop or cols.start >= cols.stop:
         return out
-    inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
-    alpha = patch.matte_HW[inner].astype(np.float32) / 255
-    out[rows, cols] = cv2.blendLinear(
-        np.ascontiguousarray(out[rows, cols]), np.ascontiguousarray(patch.bgr_HWC[inner]), 1 - alpha, alpha
-    )
+    across, down = x - patch.x, y - patch.y
+    inner = (slice(rows.start + down, rows.stop + down), slice(cols.start + across, cols.stop + across))
+    out[rows, cols] = mixed(out[rows, cols], patch.bgr_HWC[inner], cv2.merge([patch.matte_HW[inner]] * 3))
     return out

@@ -8,7 +8,7 @@ Nothing here holds more than the decoder's own few frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ _READ_ON = 125  # frames to the next wanted one that cost no more than to seek: 
 _LOOKED_AT, _REORDERED = 1000, 32  # packets that say whether a rate is variable; the last ones are not all there
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """One decoded frame, shown in square pixels. frame: its number; pts: in the stream's time base; rotation_deg: the
     clockwise turn that shows it upright; size: upright (width, height); aspect: width over height of a pixel of
@@ -51,6 +51,7 @@ class Picture:
     colour: Colour
     av_frame: Any
     aspect: Fraction = Fraction(1)
+    _held: list[tuple[tuple[int, int, int, int], np.ndarray]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def of(cls, film: Film, frame: int, pts: int, av_frame: Any) -> Picture:
@@ -77,6 +78,10 @@ class Picture:
         picture; only it is converted. width: scale to that many columns, height in proportion (at least 1)."""
         x, y, w, h = self._inside(box)
         size = (width, max(1, round(h * width / w))) if width and width != w else None
+        if size is None:
+            for (left, top, across, down), held in self._held:
+                if left <= x and top <= y and x + w <= left + across and y + h <= top + down:
+                    return held[y - top : y - top + h, x - left : x - left + w].copy()
         turned = self.rotation_deg in (90, 270)
         if not self.grid.same:
             if size is None or (w, h) != self.size:
@@ -88,6 +93,13 @@ class Picture:
         planes, layout, cut = self._planes(self.coded_box((x, y, w, h)), whole_blocks=size is None)
         picture = self.colour.bgr(planes, layout, size[::-1] if size and turned else size)
         return turn_upright(picture[cut] if size is None else picture, self.rotation_deg)
+
+    def hold(self, box: tuple[int, int, int, int]) -> np.ndarray:
+        """`bgr` of a box, not to be changed: what `bgr` is asked for inside it from now on is cut out of it."""
+        made = np.ascontiguousarray(self.bgr(box=box))
+        if self.grid.same:  # else each box is interpolated by itself
+            self._held.append((box, made))
+        return made
 
     @property
     def deep(self) -> bool:

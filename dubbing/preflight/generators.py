@@ -67,8 +67,10 @@ def devices_of(manifest: Manifest) -> str:
     """Where generators will run on this machine: `rewrite on cpu, wav2lip on cuda (NVIDIA H200)`."""
     from dubbing import generators
 
-    kinds = dict.fromkeys(generators.find(choice.name) for choice in manifest.generators)
-    return ", ".join(f"{k.name} on {device.described(device.default(k.profits_from_gpu))}" for k in kinds)
+    places = (
+        (one.name, generators.default_device(generators.find(one.name), one.settings)) for one in manifest.generators
+    )
+    return ", ".join(f"{name} on {device.described(place)}" for name, place in dict.fromkeys(places))
 
 
 def said_of_generators(manifest: Manifest) -> list[str]:

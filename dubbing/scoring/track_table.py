@@ -88,7 +88,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as e:
         raise OutputError(f"{str(path)!r} exists and is no table of scores; choose another --out.") from e
     if (table.schema.metadata or {}).get(b"schema") != NAME.encode():

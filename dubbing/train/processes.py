@@ -8,6 +8,7 @@ run with one number of processes may go on with another.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,8 @@ def _many(plan: TrainingPlan, workers: int, watch: Watch) -> Result:
     from dubbing.engine.connection import connect
 
     connection = connect(Engine(workers=workers))
+    if connection.alone:  # nobody takes this machine away: no process has to look out for that
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     try:
         on_gpu = ray.cluster_resources().get("GPU", 0) >= workers and plan.device != "cpu"
         with temporary("train") as folder, _followed(plan.out, watch):

@@ -20,7 +20,7 @@ from dubbing import media
 from dubbing.errors import ModelError
 from dubbing.face import LOWER_FACE, OUTER_LIPS, canonical, mouth_measures
 from dubbing.generators import grain
-from dubbing.generators.rewrite.render import AROUND_LIPS, Box, Face, skin_of
+from dubbing.generators.rewrite.geometry import AROUND_LIPS, Box, Face, skin_of
 from dubbing.generators.rewrite.steady import savitzky_golay
 from dubbing.records import Track
 

@@ -11,7 +11,7 @@ store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from dubbing import device as devices
 from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest, grain
@@ -26,10 +27,11 @@ from dubbing.generators.rewrite import donors as mouths
 from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
+from dubbing.generators.rewrite.geometry import Box, Face, Wanted, crop_boxes, skin_of
 from dubbing.generators.rewrite.interior import Inside, Tones, tones
 from dubbing.generators.rewrite.lending import VISIBLE, Here, Lent, fitted, lend, misses
 from dubbing.generators.rewrite.photograph import speaking
-from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render, skin_of
+from dubbing.generators.rewrite.render import render
 from dubbing.generators.rewrite.steady import carried, settled, steady
 from dubbing.generators.rewrite.transitions import own_lips
 from dubbing.models import Model
@@ -56,6 +58,9 @@ class RewriteSettings(generators.Settings):
     delay_s: float = Field(
         0.0, ge=-0.2, le=0.2, description="seconds by which the mouth moves later than the voice asks"
     )
+    gpu: bool = Field(
+        False, description="whether a worker holds a share of a GPU, where there is one, and renders on it"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,26 @@ class Apart:
 
 
 class Rewrite:
-    """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
+    """See `dubbing.generators.Generator`. On a GPU, which it is given only where its setting `gpu` asks for one, it
+    renders film in batches; drafts and photographs it renders on the processor."""
 
     name: ClassVar[str] = "rewrite"
     version: ClassVar[int] = 9
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
-    profits_from_gpu: ClassVar[bool] = False
+    profits_from_gpu: ClassVar[bool] = (
+        False  # not measured, and most of its time goes elsewhere: see `RewriteSettings.gpu`
+    )
+    gpu_share: ClassVar[float] = 0.125  # of 24 GB: the pictures of a batch, and what the GPU's libraries take
 
     def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings = settings
-        self.hash = key_of(self.version, hearing.prior_hash(), self.settings.model_dump())[:12]
+        self.device = device
+        told = self.settings.model_dump(
+            exclude={"gpu"}
+        )  # where a take was rendered is no part of its key, as of others
+        self.hash = key_of(self.version, hearing.prior_hash(), told)[:12]
 
     @property
     def size_bytes(self) -> int:
@@ -90,9 +103,14 @@ class Rewrite:
         return shape.PRIOR_FILE.stat().st_size
 
     def check(self) -> None:
-        """Reads the prior, which comes with the package. Raises ModelError where it is damaged."""
+        """Reads the prior, which comes with the package. Raises ModelError where it is damaged, and where a GPU that is
+        asked for has too little memory free."""
         hearing.Prior.load()
         shape.ShapeSpace.load()
+        if self.settings.gpu:
+            from dubbing.generators.rewrite.batches import require_memory  # torch is slow to load
+
+            require_memory(devices.default())
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.spans`. Raises what `media.read` raises."""
@@ -149,20 +167,29 @@ class Rewrite:
                 return fitted(plan.store, int(lent.at[d - own]), target, float(plan.scale_N[low + n]))
 
             colours = plan.colours(face(middle)) if plan.alone else None
-            for n, lenders in lent_by.items():
+
+            def wanted(n: int) -> Wanted:
                 target = face(n)
-                parts = [(lender(d, n, target), w) for d, w in lenders]
+                parts = [(lender(d, n, target), w) for d, w in lent_by[n]]
                 inside = plan.inside(low, n, lent, colours) if colours else None
-                bgr, matte = render(
-                    target, goals_TP2[n], parts, inside, grid=16 if work.draft else 48,
-                    grain_of=None if work.draft else start + low + n,
-                )  # fmt: skip
+                return Wanted(target, goals_TP2[n], parts, inside, None if work.draft else start + low + n)
+
+            for n, (bgr, matte) in zip(lent_by, self._drawn(map(wanted, lent_by), work.draft), strict=True):
                 box = plan.boxes[low + n]
                 if work.draft:
-                    bgr, matte = _enlarged(bgr, matte, target, box)
+                    bgr, matte = _enlarged(bgr, matte, crops[n], box)
                 matte = cv2.convertScaleAbs(matte, alpha=float(plan.fade_N[low + n]))
                 patch = media.patch_of(start + low + n, box.x, box.y, bgr, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
+
+    def _drawn(self, frames: Iterable[Wanted], draft: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`render` of every frame, in order: on a GPU many at once, but for drafts."""
+        if draft or self.device.partition(":")[0] == "cpu":
+            yield from (render(one, 16 if draft else 48) for one in frames)
+            return
+        from dubbing.generators.rewrite.batches import in_batches  # torch is slow to load
+
+        yield from in_batches(frames, self.device)
 
     def _lent(self, work: RenderRequest, plan: ShotPlan, low: int, high: int) -> Lent:
         """Who lends to the frames [low, high) of the track; the actor's other shots too where the own frames miss."""
@@ -313,10 +340,12 @@ def _sized(bgr_HWC: np.ndarray, box: Box) -> np.ndarray:
     return bgr_HWC if bgr_HWC.shape[1::-1] == size else cv2.resize(bgr_HWC, size, interpolation=cv2.INTER_AREA)
 
 
-def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, target: Face, box: Box) -> tuple[np.ndarray, np.ndarray]:
+def _enlarged(
+    bgr_HWC: np.ndarray, matte_HW: np.ndarray, target_HWC: np.ndarray, box: Box
+) -> tuple[np.ndarray, np.ndarray]:
     """What was rendered at half the size, in the size of the picture; where the matte is zero, the picture's own."""
     there = matte_HW > 0
-    bgr_HWC[~there] = target.bgr_HWC[~there]  # instead of black, which would bleed into the edge
+    bgr_HWC[~there] = target_HWC[~there]  # instead of black, which would bleed into the edge
     size = (box.width, box.height)
     matte = cv2.resize(matte_HW, size) * cv2.resize(there.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return cv2.resize(bgr_HWC, size), matte

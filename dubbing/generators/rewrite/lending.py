@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dubbing.generators.rewrite.donors import Store, light_of
-from dubbing.generators.rewrite.render import Box, Face
+from dubbing.generators.rewrite.geometry import Box, Face
 from dubbing.generators.rewrite.select import choose, distances
 from dubbing.generators.rewrite.transitions import dissolves
 

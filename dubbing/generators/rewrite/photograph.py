@@ -15,8 +15,9 @@ from dubbing import media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures, still_mesh
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import voice
+from dubbing.generators.rewrite.geometry import Face, Wanted, crop_boxes
 from dubbing.generators.rewrite.interior import SHOWN, Inside, shut, tones
-from dubbing.generators.rewrite.render import Face, crop_boxes, render
+from dubbing.generators.rewrite.render import render
 from dubbing.generators.rewrite.shape import PARTED, parted, spread
 
 __all__ = ["WantedMouth", "speaking"]
@@ -45,7 +46,7 @@ def speaking(work: RenderRequest, delay_s: float, opening: float, ramp_frames: i
     transfer = picture.colour.transfer
     for n in frames:
         goal_P2, meant = wanted.shape(n)
-        bgr, matte = render(target, goal_P2, [(lent, 1.0)], inside, grid=16 if work.draft else 48)
+        bgr, matte = render(Wanted(target, goal_P2, [(lent, 1.0)], inside), 16 if work.draft else 48)
         matte = np.rint(matte * wanted.fade_N[n]).astype(np.uint8)
         yield Rendered(media.patch_of(first + n, box.x, box.y, bgr, matte, transfer), meant)
 

@@ -161,23 +161,30 @@ def warp(
     """
     if where_RC is None or nodes is None or out_HWC is None:
         return cv2.remap(image_HWC, at_HW2, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    step = nodes.step_px
-    band = max(1, _ROWS // step)
-    gap = max(1, _APART // step)
-    for first in range(0, len(where_RC), band):
-        # the pixels between nodes i and i + 1 are those from (i - 1) * step to i * step
-        some = np.flatnonzero(where_RC[first : first + band + 1].any(0))
-        rows = slice(max(0, (first - 1) * step), (first + band - 1) * step)
-        if not len(some) or rows.stop <= 0:
-            continue
-        ends = [-1, *np.flatnonzero(np.diff(some) > gap).tolist(), len(some) - 1]
-        for a, b in zip(ends, ends[1:], strict=False):
-            here = rows, slice(max(0, (int(some[a + 1]) - 2) * step), int(some[b]) * step + 1)
-            if at_HW2[here].size:
-                cv2.remap(
-                    image_HWC, at_HW2[here], None, cv2.INTER_CUBIC, dst=out_HWC[here], borderMode=cv2.BORDER_REPLICATE
-                )
+    for here in _parts(where_RC, nodes):
+        cv2.remap(image_HWC, at_HW2[here], None, cv2.INTER_CUBIC, dst=out_HWC[here], borderMode=cv2.BORDER_REPLICATE)
     return out_HWC
+
+
+def _parts(where_RC: np.ndarray, nodes: Nodes) -> list[tuple[slice, slice]]:
+    """The rows and columns of pixels around the wanted nodes, in bands that are split where they have a wide gap."""
+    step, (width, height) = nodes.step_px, nodes.size_wh
+    band, gap = max(1, _ROWS // step), max(1, _APART // step)
+    firsts = np.arange(0, len(where_RC), band)
+    some = np.logical_or.reduceat(where_RC, firsts)
+    some[:-1] |= where_RC[firsts[1:]]  # the pixels between nodes i and i + 1 are those from (i - 1) * step to i * step
+    rows, cols = np.nonzero(some)
+    if not len(rows):
+        return []
+    ends = np.flatnonzero((np.diff(rows) > 0) | (np.diff(cols) > gap))
+    parts = []
+    for a, b in zip([0, *(ends + 1).tolist()], [*ends.tolist(), len(rows) - 1], strict=True):
+        first = int(firsts[rows[a]])
+        top, bottom = max(0, (first - 1) * step), min(height, (first + band - 1) * step)
+        left, right = max(0, (int(cols[a]) - 2) * step), min(width, int(cols[b]) * step + 1)
+        if top < bottom and left < right:
+            parts.append((slice(top, bottom), slice(left, right)))
+    return parts
 
 
 def moved(image_HWC: np.ndarray, move_2HW: np.ndarray) -> np.ndarray:
