@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--languages", type=int, default=10)
     parser.add_argument("--titles", type=int, default=1)
     parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--one-pass", action="store_true", help="look for cuts in one pass, as in films of ten minutes")
     parser.add_argument("--share", type=float, help="of frames that are re-rendered; default: as of the costs")
     parser.add_argument("--scale", type=float, default=0.25)
     parser.add_argument("--vanish", action="store_true")
@@ -72,7 +73,8 @@ def made_up(args: argparse.Namespace) -> None:
     film = Feature.drawn(args.frames, args.shots, args.share or costs.share)
     with tempfile.TemporaryDirectory(prefix="dub-schedule-") as name:
         folder = Path(name)
-        job = made_job(write_film(folder, args.languages, args.titles), folder / "out", frames=film.frames)
+        manifest = write_film(folder, args.languages, args.titles)
+        job = made_job(manifest, folder / "out", film=film, one_pass=args.one_pass)
         before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB
         run = simulate(job, film, costs, args.slots)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB

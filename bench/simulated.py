@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from dubbing import config, manifest, media
+from dubbing.analysis.windows import scan_windows
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.actors import FittedActors
@@ -72,6 +73,7 @@ JOINS_S = {
     "donors": 0.00001,
     "source_audio": 0.00002,
     "audio": 0.00002,
+    "shots": 0.000003,
 }
 THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
 
@@ -184,24 +186,32 @@ class _Scratch(Store):
 
 
 class _Promised(Job):
-    """A job whose films' headers promise so many frames."""
+    """A job whose films promise to be a feature, with a key frame every two seconds; one_pass: without."""
 
-    def __init__(self, frames: int, *given: Any) -> None:
+    def __init__(self, film: Feature, one_pass: bool, *given: Any) -> None:
         super().__init__(*given)
-        self._frames = frames
+        self._film, self._one_pass = film, one_pass
 
     def info(self, title: Title) -> media.MediaInfo:
         info = super().info(title)
         assert info.video is not None
-        return replace(info, video=replace(info.video, frames_hint=self._frames))
+        return replace(info, video=replace(info.video, frames_hint=self._film.frames))
+
+    def spans(self, title: Title) -> tuple[media.FilmSpan, ...]:
+        frames = self._film.frames
+        keys = [] if self._one_pass else [(n, n) for n in range(0, frames, 2 * RATE)]
+        return tuple(scan_windows(keys, frames, Fraction(RATE)))
 
 
-def made_job(job_file: Path, out: Path, crf: int | None = None, frames: int = 0) -> Job:
-    """The job of a manifest. crf: another quality of its masters than usual; frames: what the films' headers promise,
-    by which it is planned before shots are known; 0 for what they do."""
+def made_job(
+    job_file: Path, out: Path, crf: int | None = None, film: Feature | None = None, one_pass: bool = False
+) -> Job:
+    """The job of a manifest. crf: another quality of its masters than usual; film: what its films promise to be, by
+    which they are planned before their shots are known; None: the few frames that they are; one_pass: their cuts are
+    not found in windows."""
     settings = config.Config(master=[MasterChoice(crf=crf)]) if crf is not None else config.Config()
     given = manifest.load(job_file), _Scratch(out), settings
-    return _Promised(frames, *given) if frames else Job(*given)
+    return Job(*given) if film is None else _Promised(film, one_pass, *given)
 
 
 @dataclass(frozen=True)
@@ -269,7 +279,11 @@ class Simulated:
         if task.stage in PER_RENDERED:
             number = int((task.shot or "_0").rpartition("_")[2])
             return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames
-        alone = THREADED.get(task.stage, 1.0) if len(self._running) < self._slots else 1.0
+        span: media.FilmSpan | None = getattr(task.inputs, "span", None)
+        if span is not None:  # what is decoded before it
+            frames += span.start - span.lead_frame
+        free = len(self._running) < self._slots and task.window is None
+        alone = THREADED.get(task.stage, 1.0) if free else 1.0
         return self._begin_s + alone * cost * (frames if task.shot or task.window else self._film.frames)
 
     def _result(self, task: Task) -> Artifact:

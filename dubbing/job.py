@@ -18,6 +18,7 @@ from typing import Any
 from dubbing import media
 from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
+from dubbing.analysis.windows import is_scanned_in_windows, scan_windows
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
@@ -466,6 +467,13 @@ class Job(ResultCache):
         """The MediaInfo of the film that is dubbed; for a photograph, of the film that is or will be made of it."""
         made = self.made_of(title)
         return made.info if made else self.media_info(title.video)
+
+    def spans(self, title: Title) -> tuple[media.FilmSpan, ...]:
+        """The windows in which a title's cuts are looked for; none where one task does it. Raises InputError."""
+        video = self.info(title).video
+        if video is None or self.made_of(title) or not is_scanned_in_windows(video.frames_hint, video.rate):
+            return ()
+        return tuple(scan_windows(self.key_frames(title.video), video.frames_hint, video.rate))
 
     def film(self, title: Title) -> Path:
         """The film whose frames are counted. Of a photograph: where it lies as soon as `still` is done."""

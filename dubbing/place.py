@@ -122,6 +122,10 @@ class JobPlace:
         return media.seekable(self.job.info(self.title).container)
 
     @property
+    def spans(self) -> tuple[media.FilmSpan, ...]:
+        return self.job.spans(self.title)
+
+    @property
     def square_pixels(self) -> bool:
         video = self.job.info(self.title).video
         return video is None or video.grid.same

@@ -154,6 +154,17 @@ class ResultCache:
             raise type(e)(self.store.copies.named(str(e))) from e
         return info
 
+    @cache  # noqa: B019
+    def key_frames(self, path: Path | Uri) -> list[tuple[int, int]]:
+        """Where a film of the manifest can be decoded from, as of `media.key_frames`. Raises InputError."""
+        local = self.store.local(path)
+        try:
+            found = media.key_frames(local)
+            self._steady(local)
+        except InputError as e:
+            raise type(e)(self.store.copies.named(str(e))) from e
+        return found
+
     def lent(self, title: Title) -> tuple[File, ...] | None:
         """What was taken from other runs for a title's actors; None where its manifest asks for nothing of others."""
         if title.actors is None:

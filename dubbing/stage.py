@@ -4,6 +4,8 @@ A stage knows neither Ray nor other stages. Its class says where it stands (`sco
 `inputs`, which asks a `Place` for them), what it leaves (`Result`), and what it costs. It is built without arguments,
 set up once in the process that will use it (that is when models load), given one task after another, and closed. A
 result is a folder: `process` fills the one it is given, and the engine commits it.
+
+Over 400 lines: all that a stage may ask its place for.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
+    from dubbing.media import FilmSpan
     from dubbing.provenance import Signing
     from dubbing.records import FilmLook, Shot
     from dubbing.rendered_by import RenderedBy
@@ -124,6 +127,12 @@ class Place(Protocol):
     @property
     def seekable(self) -> bool:
         """Whether a frame of the film is found without reading those before it."""
+        ...
+
+    @property
+    def spans(self) -> tuple[FilmSpan, ...]:
+        """The windows in which cuts of a long film are looked for, by its file's index; none of a short one, or where
+        the index does not tell."""
         ...
 
     @property

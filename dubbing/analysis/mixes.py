@@ -10,6 +10,9 @@ that changes stay near it, but their ends show one scene. A flash has no ends th
 changes little of the picture. In a fade one of the ends is plain. The model is that of the field: Lienhart, "Reliable
 transition detection in videos", 2001; Hanjalic, "Shot-boundary detection", 2002.
 
+A finder may begin in the middle of a film: once it holds as many pictures as it ever does, it finds what one does that
+has seen the film from its first frame.
+
 It knows neither faces nor cuts.
 """
 
@@ -18,11 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-__all__ = ["MixFinder", "mixed_in"]
+__all__ = ["Mix", "MixFinder", "Mixes", "mixed_in"]
 
 _AREA_PX = 768  # of the pictures that are compared: 37 x 21 of a wide one
 _LOOKED_HZ = 30  # more pictures a second than this tell no more
@@ -46,7 +51,7 @@ _ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
 
 
 @dataclass(frozen=True)
-class _Mix:
+class Mix:
     """Two ends that were found, by the numbers of the pictures looked at. start, end: what lies mixed between them;
     change: how far apart they are; length: between the ends."""
 
@@ -56,27 +61,77 @@ class _Mix:
     length: int
 
 
+class Takes(Protocol):
+    """Who is told of ends that were found."""
+
+    def take(self, looked: int, ends: list[Mix]) -> None:
+        """ends: all that end at the last of `looked` pictures of a film; they are told in order."""
+        ...
+
+
+class Mixes:
+    """The mixes of a film, from all ends that are found in it. rate: frames a second."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self._every = _every(rate)
+        self._held = _lengths(rate)[-1] + 1
+        self._near: list[Mix] = []
+        self._found: list[tuple[int, int]] = []
+
+    def take(self, looked: int, ends: list[Mix]) -> None:
+        """See `Takes`. Where it is told of some pictures only, it is told of all that ends were found at."""
+        self._rest(looked - 1)
+        self._near += ends
+        self._rest(looked)
+
+    def _rest(self, looked: int) -> None:
+        """What no further ends can belong to is settled."""
+        last = max((m.end for m in self._near), default=looked)
+        if self._near and (looked - last > self._held or len(self._near) > 100 * self._held):
+            self._settle()
+
+    def finish(self, frames: int) -> list[tuple[int, int]]:
+        """The mixed frames as ranges [start, end), in order and apart, once all of so many frames were looked at."""
+        self._settle()
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(self._found):
+            start, end = max(0, start), min(end, frames)
+            if merged and start <= merged[-1][1] + 2 * self._every:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            elif start < end:
+                merged.append((start, end))
+        return merged
+
+    def _settle(self) -> None:
+        """Of ends that overlap keep those that are furthest apart, and the shortest of these."""
+        near, self._near = self._near, []
+        while near:
+            most = max(near, key=lambda m: (m.change, -m.length))
+            rivals = [m for m in near if _overlap(m, most) and m.change > 0.95 * most.change]
+            best = min(rivals, key=lambda m: (m.length, -m.change))
+            near = [m for m in near if not _overlap(m, best) and not _overlap(m, most)]
+            self._found.append(((best.start - 1) * self._every + 1, best.end * self._every))
+
+
 class MixFinder:
     """Finds the mixed frames of a film in pictures given one after another, uint8 BGR, all of one size.
 
-    rate: frames a second. Holds the small pictures of the last 4.5 seconds, whatever the length of the film.
+    rate: frames a second; first: number of the first frame given; into: told of all ends that are found, instead of
+    making mixes of them. Holds the small pictures of the last 4.5 seconds, whatever the length of the film.
     """
 
-    def __init__(self, rate: Fraction) -> None:
-        self._every = max(1, round(rate / _LOOKED_HZ))
-        longest = max(_LEAST, int(rate * Fraction(_LONGEST_S) / self._every))
-        lengths = [_LEAST]
-        while round(lengths[-1] * _GROWS) <= longest:
-            lengths.append(round(lengths[-1] * _GROWS))
+    def __init__(self, rate: Fraction, first: int = 0, into: Takes | None = None) -> None:
+        self._every = _every(rate)
+        lengths = _lengths(rate)
         self._lengths = np.array(lengths)
         self._held = lengths[-1] + 1
         self._small: np.ndarray | None = None  # (2 * held, pixels * 3): the last pictures, at the end of what is filled
         self._steps = np.zeros(2 * self._held, np.float32)  # mean change from the picture before
         self._filled = 0
         self._shape = (0, 0)
-        self._frames = self._looked = 0
-        self._near: list[_Mix] = []
-        self._found: list[tuple[int, int]] = []
+        self._frames, self._looked = first, -(-first // self._every)
+        self._mixes = Mixes(rate)
+        self._into: Takes = self._mixes if into is None else into
 
     def feed(self, bgr_HWC: np.ndarray) -> None:
         """The next frame."""
@@ -85,16 +140,17 @@ class MixFinder:
         self._frames += 1
 
     def finish(self) -> list[tuple[int, int]]:
-        """The mixed frames as ranges [start, end), in order and apart, once all frames were fed."""
-        self._settle()
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(self._found):
-            start, end = max(0, start), min(end, self._frames)
-            if merged and start <= merged[-1][1] + 2 * self._every:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            elif start < end:
-                merged.append((start, end))
-        return merged
+        """The mixed frames as ranges [start, end), in order and apart, once all frames were fed; none where another is
+        told of them."""
+        return self._mixes.finish(self._frames)
+
+    def state(self) -> int:
+        """A checksum, 63 bits, of all that finding depends on from here on: where it is the same for two finders after
+        the same frame, they find the same in what follows. What they found before does not count."""
+        told = blake2b(repr((self._frames, self._looked, self._shape)).encode(), digest_size=8)
+        if self._small is not None:
+            told.update(self._small[max(0, self._filled - self._held) : self._filled].data)
+        return int.from_bytes(told.digest(), "big") >> 1
 
     def _shrunk(self, bgr_HWC: np.ndarray) -> np.ndarray:
         height, width = bgr_HWC.shape[:2]
@@ -118,15 +174,13 @@ class MixFinder:
         due = self._looked % np.maximum(1, self._lengths // _LEAST // 2) == 0  # long ones need not be tried everywhere
         lengths = self._lengths[due & (self._lengths <= at)]
         change_L = np.abs(self._small[at - lengths] - small_P).mean(1)
-        for length, change in zip(lengths[change_L >= _CLEAR].tolist(), change_L[change_L >= _CLEAR], strict=True):
-            mix = self._between(at - length, at, float(change))
-            if mix is not None:
-                self._near.append(mix)
-        last = max((m.end for m in self._near), default=self._looked)
-        if self._near and (self._looked - last > self._held or len(self._near) > 100 * self._held):
-            self._settle()
+        ends = [
+            self._between(at - length, at, float(change))
+            for length, change in zip(lengths[change_L >= _CLEAR].tolist(), change_L[change_L >= _CLEAR], strict=True)
+        ]
+        self._into.take(self._looked, [mix for mix in ends if mix is not None])
 
-    def _between(self, first: int, last: int, change: float) -> _Mix | None:
+    def _between(self, first: int, last: int, change: float) -> Mix | None:
         """The mix between two of the pictures held, if they are the ends of one."""
         assert self._small is not None
         if self._steps[first + 1 : last + 1].max() > _LEAP * change:
@@ -155,7 +209,7 @@ class MixFinder:
             return None
         start, end = _ramp(part_N, inner)
         begin = self._looked - 1 - (last - first)
-        return _Mix(begin + start, begin + end, change, last - first)
+        return Mix(begin + start, begin + end, change, last - first)
 
     def _one_scene(self, a_P: np.ndarray, b_P: np.ndarray) -> bool:
         """Whether the middle of one picture is found in the other, moved or nearer or farther, in whatever light."""
@@ -174,18 +228,22 @@ class MixFinder:
                 return True
         return False
 
-    def _settle(self) -> None:
-        """Of ends that overlap keep those that are furthest apart, and the shortest of these."""
-        near, self._near = self._near, []
-        while near:
-            most = max(near, key=lambda m: (m.change, -m.length))
-            rivals = [m for m in near if _overlap(m, most) and m.change > 0.95 * most.change]
-            best = min(rivals, key=lambda m: (m.length, -m.change))
-            near = [m for m in near if not _overlap(m, best) and not _overlap(m, most)]
-            self._found.append(((best.start - 1) * self._every + 1, best.end * self._every))
+
+def _every(rate: Fraction) -> int:
+    """Of how many frames one is looked at."""
+    return max(1, round(rate / _LOOKED_HZ))
 
 
-def _overlap(a: _Mix, b: _Mix) -> bool:
+def _lengths(rate: Fraction) -> list[int]:
+    """The distances that are tried between two ends, in pictures looked at."""
+    longest = max(_LEAST, int(rate * Fraction(_LONGEST_S) / _every(rate)))
+    lengths = [_LEAST]
+    while round(lengths[-1] * _GROWS) <= longest:
+        lengths.append(round(lengths[-1] * _GROWS))
+    return lengths
+
+
+def _overlap(a: Mix, b: Mix) -> bool:
     return min(a.end, b.end) > max(a.start, b.start)
 
 

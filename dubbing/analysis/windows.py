@@ -3,8 +3,9 @@ track.
 
 A shot of more than WINDOW_FRAMES is worked on window by window, by several workers at once, and joined. Faces are
 followed a little beyond their window, so that neighbours share frames by which a face is known again; what is
-rendered does not depend on windows at all. A film's windows are for its masters alone. What is done for each person of
-a title is shared out by people. It knows no task and no engine.
+rendered does not depend on windows at all. A film's windows are for its masters, and others for its cuts, which are
+looked for before anything of it is known but its file's index. What is done for each person of a title is shared out by
+people. It knows no task and no engine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -20,19 +21,14 @@ import numpy as np
 from dubbing.analysis.identity import Signature, spread_out
 from dubbing.analysis.tracker import box_of
 from dubbing.face import height_px, yaw_deg
+from dubbing.media import FilmSpan
 from dubbing.mesh import overlap
 from dubbing.records import Track
 
 __all__ = [
-    "OVERLAP_FRAMES",
-    "WINDOW_FRAMES",
-    "continue_faces",
-    "film_windows",
-    "join_tracks",
-    "people_in_parts",
-    "shared_out",
-    "windows",
-]
+    "OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "film_windows", "is_scanned_in_windows", "join_tracks",
+    "people_in_parts", "scan_windows", "shared_out", "windows",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -40,6 +36,10 @@ WINDOW_FRAMES = 1440  # a minute at 24 frames a second
 OVERLAP_FRAMES = 48
 FILM_S = 10.0  # shorter windows leave fewer slots idle while the last are made, longer ones decode less twice
 _TASKS = 4  # as many as that share the people of a title, or one does it
+SCAN_FROM_S = 600.0  # a shorter film is looked through by one task, whose decoder uses all cores
+SCAN_S = 120.0  # of a window: the more, the less is decoded twice
+LEAD_S = 5.0  # decoded before a window: more than finders of cuts and mixes remember
+_REORDERED = 32  # pictures may be shown before a key frame that lie after it in the file
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two windows share
 
 
@@ -93,6 +93,43 @@ def shared_out(
     edges = [0, *accumulate(sum(frames[n] for n in part) for part in parts)]
     at = [round(end * edge / max(1, edges[-1])) for edge in edges]
     return [(part, b - a) for part, a, b in zip(parts, at[:-1], at[1:], strict=True)]
+
+
+def is_scanned_in_windows(frames: int, rate: Fraction) -> bool:
+    """Whether a film of so many frames is long enough for `scan_windows`."""
+    return frames >= SCAN_FROM_S * rate
+
+
+def scan_windows(keys: Sequence[tuple[int, int]], frames: int, rate: Fraction) -> list[FilmSpan]:
+    """The windows in which cuts and mixes of a film are looked for; none where one task does it. Each begins with the
+    first key frame that is SCAN_S or more after the one before, and is decoded from one that is LEAD_S before it but
+    not before the window before. keys: as of `media.key_frames`; frames: of the film, as its header promises them."""
+    if not keys or not is_scanned_in_windows(frames, rate):
+        return []
+    least, ahead = max(1, round(SCAN_S * rate)), round(LEAD_S * rate) + _REORDERED
+    begin: list[tuple[int, int]] = []  # of each window but the first, the key frames of its lead and of itself
+    edge = lead = 0
+    for n, (_, number) in enumerate(keys):
+        if number - edge < least or frames - number < least / 2:
+            continue
+        while lead + 1 < n and keys[lead + 1][1] <= number - ahead:
+            lead += 1
+        if max(edge, 1) <= keys[lead][1] <= number - ahead:
+            begin.append((lead, n))
+            edge = number
+    edges = [0, *(keys[n][1] for _, n in begin), frames]
+    found = []
+    for n, (a, b) in enumerate(pairwise(edges)):
+        own = begin[n - 1] if n else None
+        after = begin[n] if n < len(begin) else None
+        found.append(
+            FilmSpan(
+                a, b, None if own is None else keys[own[0]][0], 0 if own is None else keys[own[0]][1],
+                None if own is None else keys[own[1]][0], None if after is None else keys[after[0]][0],
+                None if after is None else keys[after[1]][0],
+            )
+        )  # fmt: skip
+    return found if begin else []
 
 
 def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T], Track]) -> None:

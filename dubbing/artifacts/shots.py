@@ -25,6 +25,9 @@ class ShotList(Artifact):
     mixes: tuple[tuple[int, int], ...] = ()
     """Frames [start, end) that show two scenes at once, or a scene and a plain picture: dissolves and fades, in order
     and apart. They mind no cut: a shot can hold one, and one can reach over a cut."""
+    in_one_pass: str = ""
+    """Why a long film was looked through in one pass although its file promised windows, in words; empty where it was
+    not."""
 
     @cached_property
     def shots(self) -> list[Shot]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from dubbing import __version__
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
+from dubbing.artifacts.shots import ShotList
 from dubbing.config import Config
 from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule, Workload
@@ -83,6 +84,9 @@ def run_job(
         try:
             state.drain(lambda: _pool(engine, job, state))
             for title in job.manifest.titles:
+                shots: ShotList | None = job.result(job.analysis(title).get(ShotList)) if state.made["shots"] else None
+                if shots is not None and shots.in_one_pass:
+                    state.say(f"{title.id}: its cuts were looked for in one pass, because {shots.in_one_pass}.")
                 for doubt in _learnt(job, title)["doubts"]:
                     state.say(f"{title.id}: not learnt from: {doubt}")
                 for dub in title.dubs:

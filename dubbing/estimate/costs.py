@@ -356,7 +356,7 @@ def measure(
     main, asked_for = job.manifest.generators[0].name, manifest or job.manifest
     for title in job.manifest.titles:
         mine = [t for t in tasks if t.title == title.id]
-        frames = max((t.frames for t in mine if t.stage in ("shots", "master")), default=0)
+        frames = max((max(t.frames, t.span) for t in mine if t.stage in ("shots", "master")), default=0)
         width, height = job.info(title).upright_size
         known = decided_works(job, title, mine, frames, width * height / 1e6)
         works = {t.id: known.get(t.id, Work()) for t in mine}

@@ -191,7 +191,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     dub. What a long shot costs is in its windows; what joins them is taken to cost nothing."""
     width, height = job.info(title).upright_size
     megapixels = width * height / 1e6
-    frames = max((t.frames for t in tasks if t.stage in ("shots", "master")), default=0)
+    frames = max((max(t.frames, t.span) for t in tasks if t.stage in ("shots", "master")), default=0)
     names = [s.name for s in PIPELINE]
     kinds = {s.name: s for s in PIPELINE}
     by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in names}

@@ -36,18 +36,19 @@ from dubbing.media.proof import Proof, prove, prove_part
 from dubbing.media.read import Picture, Scan, changes, chosen, read, scan, timeline, uneven, variable_rate
 from dubbing.media.seen import Likeness, Sums
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
+from dubbing.media.spans import FilmSpan, SpanScan, key_frames
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "MOUTH", "SEQUENCE", "AudioInfo", "Carriage", "Check",
-    "ClipWriter", "Delivery", "Known", "LayerMovie", "Likeness", "Looked", "Mastered", "MediaInfo", "PackedWriter",
-    "PatchQueue", "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo",
-    "audio_length",
-    "carriage", "changes", "check_picture", "check_sequence", "check_sound", "chosen", "compare_pictures", "composite",
-    "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "fractions", "is_photograph", "join_patches",
-    "known_formats", "layer_bytes", "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames",
-    "patch_frames", "patch_of", "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches",
-    "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between",
-    "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
+    "ClipWriter", "Delivery", "FilmSpan", "Known", "LayerMovie", "Likeness", "Looked", "Mastered", "MediaInfo",
+    "PackedWriter", "PatchQueue", "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "SpanScan", "Sums",
+    "TrackDelivery", "VideoInfo", "audio_length", "carriage", "changes", "check_picture", "check_sequence",
+    "check_sound", "chosen", "compare_pictures", "composite", "delivery", "encode_master", "encode_masters", "excerpt",
+    "film_of", "fractions", "is_photograph", "join_patches", "key_frames", "known_formats", "layer_bytes",
+    "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
+    "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound",
+    "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline",
+    "undisplayed", "uneven", "variable_rate", "why_encoded",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -147,13 +147,19 @@ class Film:
         if reached < self.promised:
             raise self.damage(number, f"ends early: its header promises {several(self.promised, 'frame')}; it stops")
         length = Fraction(self.container.duration or 0, av.time_base)
-        if self.seekable and not self.promised and self._ends + _EARLY_S < length:
+        if self.ends_early:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether all that was read ends long before the length that is promised, where no number of frames is."""
+        length = Fraction(self.container.duration or 0, av.time_base)
+        return self.seekable and not self.promised and self._ends + _EARLY_S < length
 
     def packets(self, left_out: bool = False) -> Iterator[Any]:
         """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`.
         left_out: also those that are decoded only, because an edit list leaves them out."""
-        for packet in self._demuxed(every_stream=True):
+        for packet in self.demuxed(every_stream=True):
             if packet.stream is not self.stream:
                 self._note(packet)
             elif packet.size and (left_out or not packet.is_discard):
@@ -171,14 +177,18 @@ class Film:
         self.picture_only()
         return self.decoded(every_stream=False, known_pts=pts)
 
-    def decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
-        """Frames in the order shown, counted from 0, or from the first key frame's place in `known_pts`."""
+    def decoded(
+        self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None,
+        packets: Iterable[Any] | None = None,
+    ) -> Iterator[Any]:  # fmt: skip
+        """Frames in the order shown, counted from 0, or from the first key frame's place in `known_pts`. packets: what
+        is decoded; None for all from where the file stands (`demuxed`)."""
         number, shown, failed_for = 0, 0, 0
         pending: list[int] = []
         holes: list[int] = []
         self._packets = self._labelled = 0
         try:
-            for packet in self._demuxed(every_stream):
+            for packet in self.demuxed(every_stream) if packets is None else packets:
                 if packet.stream is not self.stream:
                     self._note(packet)
                     continue
@@ -233,7 +243,7 @@ class Film:
         made.color_primaries, made.color_trc = told.primaries or 2, self.colour.transfer or told.transfer or 2
         return made
 
-    def _demuxed(self, every_stream: bool) -> Iterator[Any]:
+    def demuxed(self, every_stream: bool) -> Iterator[Any]:
         """Packets in file order, and empty ones at the end, which let the last frames out of the decoder."""
         packets = self.container.demux() if every_stream else self.container.demux(self.stream)
         for packet in packets:
@@ -287,6 +297,11 @@ class Film:
     def _note_end(self, packet: Any) -> None:
         if packet.pts is not None and packet.time_base:
             self._ends = max(self._ends, (packet.pts + (packet.duration or 0)) * packet.time_base)
+
+    @property
+    def shape(self) -> tuple[int, int, str, int]:
+        """Width, height, format and turn of its pictures, once one was looked at."""
+        return (*(self._shape or (0, 0, "")), self.rotation_deg)
 
     def check(self, frame: Any, number: int) -> None:
         """Look at a decoded frame: the first says how the film is turned, and all others must have its size and format.
