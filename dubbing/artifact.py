@@ -1,8 +1,8 @@
 """The contract of what a stage leaves: a frozen dataclass, kept as `result.json` in a folder of its own.
 
-A kind of result has a schema, `dub.faces.1`: its number goes up when the fields change, and what was written under
-another is not read. Whoever reads a result reads it through its class; nobody looks into another's JSON. Knows no
-stage and no task.
+A kind of result has a schema, `dub.faces.1`: its number goes up when fields change their meaning or go, and what was
+written under another is not read. Whoever reads a result reads it through its class; nobody looks into another's JSON.
+Knows no stage and no task.
 """
 
 from __future__ import annotations

@@ -114,6 +114,7 @@ class Job(ResultCache):
         self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._planned: dict[str, tuple[int | None, list[Task]]] = {}  # by title: how many tasks had failed, and those
         self._made: dict[str, MadeOf | None] = {}
+        self._spans: dict[str, tuple[media.FilmSpan, ...]] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
         self._rules: dict[str, list[Ranges | None]] = {}
         self._looks: dict[str, list[tuple[Look, tuple[str, ...] | None, Ranges | None]]] = {}
@@ -470,10 +471,12 @@ class Job(ResultCache):
 
     def spans(self, title: Title) -> tuple[media.FilmSpan, ...]:
         """The windows in which a title's cuts are looked for; none where one task does it. Raises InputError."""
-        video = self.info(title).video
-        if video is None or self.made_of(title) or not is_scanned_in_windows(video.frames_hint, video.rate):
-            return ()
-        return tuple(scan_windows(self.key_frames(title.video), video.frames_hint, video.rate))
+        if title.id not in self._spans:
+            video, found = self.info(title).video, list[media.FilmSpan]()
+            if video and not self.made_of(title) and is_scanned_in_windows(video.frames_hint, video.rate):
+                found = scan_windows(self.key_frames(title.video), video.frames_hint, video.rate)
+            self._spans[title.id] = tuple(found)
+        return self._spans[title.id]
 
     def film(self, title: Title) -> Path:
         """The film whose frames are counted. Of a photograph: where it lies as soon as `still` is done."""

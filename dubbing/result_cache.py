@@ -154,9 +154,9 @@ class ResultCache:
             raise type(e)(self.store.copies.named(str(e))) from e
         return info
 
-    @cache  # noqa: B019
     def key_frames(self, path: Path | Uri) -> list[tuple[int, int]]:
-        """Where a film of the manifest can be decoded from, as of `media.key_frames`. Raises InputError."""
+        """Where a film of the manifest can be decoded from, as of `media.key_frames`; a long list, which is not kept.
+        Raises InputError."""
         local = self.store.local(path)
         try:
             found = media.key_frames(local)
@@ -219,7 +219,12 @@ class ResultCache:
         from dubbing.generators import profits
 
         made = self._generator(choice)
-        return float(getattr(made, "gpu_share", GPU_SHARE)) if profits(made, choice.settings) else 0.0
+        draft = self.config.quality == "draft"
+        return (
+            float(getattr(made, "gpu_share", GPU_SHARE))
+            if profits(made, getattr(made, "settings", None), draft=draft)
+            else 0.0
+        )
 
     def generator_bytes(self, choice: GeneratorChoice) -> int:
         """Bytes of a generator's weights."""

@@ -31,6 +31,7 @@ from dubbing.provenance.claims import sidecar_of
 from dubbing.provenance.credentials import installed
 from dubbing.severity import judged, reason, severity
 from dubbing.shot_table import FACE_SCHEMA, FACES, shot_numbers, write_rows
+from dubbing.stages.audio import DubAudio
 from dubbing.stages.sign import Sign
 from dubbing.task import Outcome, Task
 
@@ -249,6 +250,7 @@ def _publish(job: Job, title: Title, dub: Dub, master: Task, signed: Task | None
     store.retire(master.folder)
     for old in () if signed else store.names(home, f"{Sign.folder}-"):
         store.remove(old)
-    for left in store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
-        store.remove(left)
+    for stage in (master.stage, DubAudio.name):  # of a master, or a sound, that was not made after all
+        for left in store.names(home / "windows", f"{stage}-"):
+            store.remove(left)
     return home / made.file

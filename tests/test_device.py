@@ -180,4 +180,6 @@ def test_check_says_where_it_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
     job = job.model_copy(update={"generator": GeneratorChoice(name="rewrite", gpu=True)})
     assert preflight.devices(job, settings)["generator"] == "rewrite on cuda (Fast One)"
+    draft = settings.model_copy(update={"quality": "draft"})
+    assert preflight.devices(job, draft)["generator"].startswith("rewrite on cpu")
     assert models.find("wav2lip") in generators.find("wav2lip").published

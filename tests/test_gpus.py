@@ -9,6 +9,7 @@ import pytest
 
 from dubbing import config, manifest
 from dubbing.engine.ray import gpus_hold, kinds
+from dubbing.errors import ManifestError
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.stage import Resources
@@ -29,6 +30,13 @@ def test_the_built_in_generator_and_expert_ask_for_none(tmp_path: Path) -> None:
     assert {name for name, share in shares(one).items() if share} == {"active"}
     asked = one.of_generator(manifest.GeneratorChoice(name="rewrite", gpu=True))
     assert (asked.gpus, asked.gpus_if_any) == (0.0, 0.125), "its setting asks for a share, where there is a GPU"
+    draft = job(tmp_path, quality="draft").of_generator(manifest.GeneratorChoice(name="rewrite", gpu=True))
+    assert draft.gpus_if_any == 0.0, "a draft is made on the processor"
+
+
+def test_a_setting_that_is_meant_as_yes_is_not_taken_for_another(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="gpu"):
+        job(tmp_path).of_generator(manifest.GeneratorChoice(name="rewrite", gpu="yes"))
 
 
 def test_networks_that_profit_ask_for_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

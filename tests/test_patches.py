@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
 from dubbing import media
 from dubbing.errors import MediaError
+from dubbing.media.colour import Colour, planes_of
+from dubbing.media.paste import paste
 from dubbing.records import Patch
 
 
@@ -93,3 +98,18 @@ def test_a_patch_writer_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
     assert [p.frame for p in media.read_patches(tmp_path)] == [3]
     with pytest.raises(MediaError, match="no patch"):
         list(media.read_patches(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv420p10le"])
+def test_a_patch_at_the_end_of_an_odd_picture_stays_inside_it(pix_fmt: str) -> None:
+    frame = av.VideoFrame(63, 45, pix_fmt)
+    depth = 10 if pix_fmt.endswith("10le") else 8
+    for plane in planes_of(frame):
+        plane[:] = 16 << (depth - 8)
+    shown = SimpleNamespace(rotation_deg=180, aspect=Fraction(1), colour=Colour.of(1, 1, 720, pix_fmt))
+    white, matte = np.full((16, 16, 3), 255, np.uint8), np.full((16, 16), 255, np.uint8)
+    deep = None if depth == 8 else np.full((16, 16, 3), 65535, np.uint16)
+    paste(frame, Patch(0, 0, 0, white, matte, deep), shown)
+    luma = planes_of(frame)[0]
+    assert luma[-16:, -16:].min() == 235 << (depth - 8), "upright top left is what is coded last"
+    assert luma[:-16].max() == luma[:, :-16].max() == 16 << (depth - 8)

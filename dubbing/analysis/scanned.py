@@ -23,7 +23,7 @@ import numpy as np
 from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder, FoundCut, kept_cuts
 from dubbing.analysis.mixes import Mix, Mixes, MixFinder
 from dubbing.clock import Timeline
-from dubbing.errors import DamagedMedia, DamagedResult, MediaError
+from dubbing.errors import DamagedResult, MediaError
 from dubbing.media import FilmSpan, SpanScan
 
 __all__ = ["Unjoined", "Window", "joined", "load_window", "save_window", "scan_window"]
@@ -91,11 +91,11 @@ def scan_window(path: str | Path, span: FilmSpan, threshold: float, progress: Ca
     that says why."""
     try:
         return _scanned(path, span, threshold, progress)
-    except MediaError as e:
-        # frames are not numbered by what a window decodes, so that it cannot name the one that is damaged
-        why = "its pictures are damaged" if isinstance(e, DamagedMedia) else str(e).rstrip(".")
+    except MediaError:  # one pass over the film tells what is damaged, if anything is: here frames have no numbers yet
         none = np.zeros(0, np.int64)
-        return Window(why, 0, none, 0, (), 0, 0, True, none, none, 0, 0, none, _NEVER, 0)
+        return Window(
+            "it cannot be decoded from its middle on", 0, none, 0, (), 0, 0, True, none, none, 0, 0, none, _NEVER, 0
+        )
 
 
 def _scanned(path: str | Path, span: FilmSpan, threshold: float, progress: Callable[[int], None]) -> Window:
@@ -172,21 +172,19 @@ def joined(windows: Sequence[Window], min_frames: int) -> tuple[Timeline, list[i
     """The film's times, its cuts and its mixes, from all of its windows in order. min_frames: as of `CutFinder`.
 
     Raises Unjoined where any of it may be another than one pass would find."""
-    for n, window in enumerate(windows, 1):
+    for window in windows:
         if window.why:
-            raise Unjoined(f"window {n} could not be looked through: {window.why}")
+            raise Unjoined(window.why)
     first, last = windows[0], windows[-1]
     if any(one.film != first.film for one in windows):
-        raise Unjoined("the pictures of its windows are not of one kind")
+        raise Unjoined("its pictures are not of one kind")
     _, _, _, _, time_base, rate_text, start_tc = first.film
     rate = Fraction(rate_text)
     if first.first_frame:
-        raise Unjoined("its first window does not begin with its first frame")
-    for n, (a, b) in enumerate(pairwise(windows), 1):
-        if a.first_frame + len(a.pts) != b.first_frame:
-            raise Unjoined(
-                f"window {n} ends before frame {a.first_frame + len(a.pts)}, and the next begins with {b.first_frame}"
-            )
+        raise Unjoined("its index does not begin with its first frame")
+    for a, b in pairwise(windows):
+        if (end := a.first_frame + len(a.pts)) != b.first_frame:
+            raise Unjoined(f"by its index a key frame is frame {b.first_frame}, and it shows it as frame {end}")
     pts = np.concatenate([one.pts for one in windows])
     if not np.all(np.diff(pts) > 0):
         raise Unjoined("the times of its frames do not increase")
@@ -197,16 +195,16 @@ def joined(windows: Sequence[Window], min_frames: int) -> tuple[Timeline, list[i
     for n, window in enumerate(windows):
         ended = window.handover
         if window is last:
-            ended = last.first_frame + len(pts)
+            ended = len(pts) + 1  # what the last frames leave open is found after them
         else:
             after = windows[n + 1]
             place = ended + 1 - after.first_frame
             if not began <= ended or not 0 <= place < len(after.cuts_before):
-                raise Unjoined(f"the finder of cuts of window {n + 2} did not come into step with the one before it")
-            if after.cuts_before[place] != window.cuts_handed:
-                raise Unjoined(f"the finders of cuts of windows {n + 1} and {n + 2} saw other pictures")
-            if after.mixes_before != window.mixes_after:
-                raise Unjoined(f"the finders of mixes of windows {n + 1} and {n + 2} saw other pictures")
+                raise Unjoined(f"its pictures around frame {after.first_frame} hardly change for too long")
+            if after.cuts_before[place] != window.cuts_handed or after.mixes_before != window.mixes_after:
+                raise Unjoined(
+                    f"its pictures before frame {after.first_frame} are others when decoding begins shortly before them"
+                )
         found += [(at, cut, bool(fade)) for at, cut, fade in window.cuts.tolist() if began < at <= ended]
         began = ended
     mixes = Mixes(rate)

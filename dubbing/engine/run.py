@@ -82,11 +82,15 @@ def run_job(
         job.heals = state.say
         summary: list[dict[str, Any]] = []
         try:
+            before = {title.id for title in job.manifest.titles if _shots(job, title) is not None}
             state.drain(lambda: _pool(engine, job, state))
             for title in job.manifest.titles:
-                shots: ShotList | None = job.result(job.analysis(title).get(ShotList)) if state.made["shots"] else None
-                if shots is not None and shots.in_one_pass:
-                    state.say(f"{title.id}: its cuts were looked for in one pass, because {shots.in_one_pass}.")
+                shots = _shots(job, title)
+                if shots is not None and shots.in_one_pass and title.id not in before:
+                    state.say(
+                        f"{title.id}: its cuts were looked for in one pass, which takes longer, because "
+                        f"{shots.in_one_pass}."
+                    )
                 for doubt in _learnt(job, title)["doubts"]:
                     state.say(f"{title.id}: not learnt from: {doubt}")
                 for dub in title.dubs:
@@ -132,6 +136,12 @@ def _cast(job: Job, title: Title) -> dict[str, dict[str, Any]]:
         }
         for name, member in (title.cast or {}).items()
     }  # fmt: skip
+
+
+def _shots(job: Job, title: Title) -> ShotList | None:
+    """The shots of a title, where they are known."""
+    found: ShotList | None = job.result(job.analysis(title).get(ShotList))
+    return found
 
 
 def _learnt(job: Job, title: Title) -> dict[str, Any]:

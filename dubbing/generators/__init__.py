@@ -212,14 +212,16 @@ def create(
     return kind(checked, models_folder, device=device or default_device(kind, settings))
 
 
-def default_device(kind: type[Generator], settings: Mapping[str, Any]) -> str:
-    """Where a generator with these settings runs if nobody says: a GPU where there is one and it `profits`."""
-    return devices.default(profits(kind, settings))
+def default_device(kind: type[Generator], settings: Mapping[str, Any], *, draft: bool = False) -> str:
+    """Where a generator with these settings runs if nobody says: a GPU where there is one and it `profits`. Raises
+    ManifestError for a setting that it does not know."""
+    return devices.default(profits(kind, _settings(kind, settings), draft=draft))
 
 
-def profits(of: Generator | type[Generator], settings: Mapping[str, Any]) -> bool:
-    """Whether a GPU is to be held for a generator: its class says that it profits, or its setting `gpu` asks for it."""
-    return of.profits_from_gpu or settings.get("gpu") is True
+def profits(of: Generator | type[Generator], settings: object, *, draft: bool = False) -> bool:
+    """Whether a GPU is to be held for a generator: its class says that it profits, or its setting `gpu` asks for it,
+    which counts for no draft. settings: as its `Settings` has read them."""
+    return of.profits_from_gpu or (not draft and getattr(settings, "gpu", False) is True)
 
 
 def _settings(kind: type[Generator], given: Mapping[str, Any]) -> BaseModel:

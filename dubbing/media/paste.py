@@ -126,7 +126,9 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
             weight = _chroma_weight(matte, sub)
         height, width = weight.shape
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
-        plane[at] = _blended(plane[at], new, weight, layout.depth)
+        old = plane[at]
+        inside = (slice(old.shape[0]), slice(old.shape[1]))  # a frame may end within a block
+        plane[at] = _blended(old, new[inside], weight[inside], layout.depth)
 
 
 def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:

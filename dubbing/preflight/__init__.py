@@ -321,7 +321,7 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
 
     expert = experts.find(config.sync.expert)
     where = f"{expert.name} on {device.described(device.default(expert.profits_from_gpu))}"
-    return {"generator": devices_of(manifest), "sync expert": where}
+    return {"generator": devices_of(manifest, config), "sync expert": where}
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:

@@ -37,7 +37,10 @@ def _usable(choice: GeneratorChoice, config: Config) -> str:
     from dubbing.generators import create
 
     generator = create(choice.name, choice.settings, config.models.folder, device="cpu")
-    generator.check()
+    if config.quality == "draft" and choice.settings.get("gpu"):  # a draft asks for no GPU, and needs no room on one
+        create(choice.name, {**choice.settings, "gpu": False}, config.models.folder, device="cpu").check()
+    else:
+        generator.check()
     return f"{generator.name}@{generator.hash}"
 
 
@@ -63,12 +66,14 @@ def _comparable(manifest: Manifest, config: Config) -> None:
         )
 
 
-def devices_of(manifest: Manifest) -> str:
+def devices_of(manifest: Manifest, config: Config) -> str:
     """Where generators will run on this machine: `rewrite on cpu, wav2lip on cuda (NVIDIA H200)`."""
     from dubbing import generators
 
+    draft = config.quality == "draft"
     places = (
-        (one.name, generators.default_device(generators.find(one.name), one.settings)) for one in manifest.generators
+        (one.name, generators.default_device(generators.find(one.name), one.settings, draft=draft))
+        for one in manifest.generators
     )
     return ", ".join(f"{name} on {device.described(place)}" for name, place in dict.fromkeys(places))
 

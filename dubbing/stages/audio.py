@@ -1,8 +1,8 @@
 """Audio: what drives or judges the lips: 16 kHz mono samples, and where in them someone speaks.
 
-The same work for a dub (its dialogue, or its mix) and for the film's own sound. It knows no faces. A long sound is
-listened to by a task of its own, which waits for nothing, while the film's shots are found; another then lays it along
-them. It is not cut into windows: what is heard at a time depends on all that was heard before.
+The same work for a dub (its dialogue, or its mix) and for the film's own sound. It knows no faces. A long sound that
+is one file is listened to by a task of its own, which waits for nothing, while the film's shots are found; another then
+lays it along them. It is not cut into windows: what is heard at a time depends on all that was heard before.
 """
 
 from __future__ import annotations

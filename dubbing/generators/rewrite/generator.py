@@ -59,7 +59,9 @@ class RewriteSettings(generators.Settings):
         0.0, ge=-0.2, le=0.2, description="seconds by which the mouth moves later than the voice asks"
     )
     gpu: bool = Field(
-        False, description="whether a worker holds a share of a GPU, where there is one, and renders on it"
+        False,
+        strict=True,
+        description="true: a worker holds a share of a GPU, where there is one, and renders films on it, but no drafts",
     )
 
 
@@ -84,17 +86,13 @@ class Rewrite:
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
-    profits_from_gpu: ClassVar[bool] = (
-        False  # not measured, and most of its time goes elsewhere: see `RewriteSettings.gpu`
-    )
+    profits_from_gpu: ClassVar[bool] = False  # unless `RewriteSettings.gpu` says so: no gain was measured
     gpu_share: ClassVar[float] = 0.125  # of 24 GB: the pictures of a batch, and what the GPU's libraries take
 
     def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings = settings
         self.device = device
-        told = self.settings.model_dump(
-            exclude={"gpu"}
-        )  # where a take was rendered is no part of its key, as of others
+        told = self.settings.model_dump(exclude={"gpu"})  # where a take was rendered is no part of its key
         self.hash = key_of(self.version, hearing.prior_hash(), told)[:12]
 
     @property
