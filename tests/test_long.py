@@ -161,7 +161,10 @@ def test_shots_that_are_expected_to_be_long_are_expected_in_windows(promised: Pr
     short, _ = planned(job, 1000, shot_frames=1000)
     assert [stages[s].tasks for s in ("faces", "lipsync", "sync", "master")] == [10, 10, 10, 1]
     assert long.core_hours == pytest.approx(short.core_hours)
-    assert long.longest_s and short.longest_s and long.longest_s == pytest.approx(short.longest_s, rel=0.02)
+    assert long.longest_s and short.longest_s
+    assert short.longest_s < long.longest_s < 1.2 * short.longest_s, (
+        "letters over its faces and what these look like are one task of a shot; as a whole it would be 1.8 times as long"
+    )
 
 
 def test_a_long_shot_is_one_task_and_counts_whole_at_every_step(promised: Promised) -> None:
@@ -233,7 +236,7 @@ def test_a_shot_that_was_joined_took_as_long_as_its_windows(promised: Promised) 
     job = promised(LONG)
     cut(job)
     tasks = job.tasks()
-    made = [t for t in tasks if t.window is not None]
+    made = [t for t in tasks if t.window is not None and t.stage == "faces"]
     for task in made:
         with job.store.commit(task.folder) as part:
             job.store.write_json(part / "result.json", {"seconds": 10.0, "cpu_s": 8.0})

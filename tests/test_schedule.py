@@ -66,7 +66,7 @@ def test_two_titles_overlap_and_the_first_is_not_held_up(two: tuple[Path, Run]) 
 
 def test_a_long_title_waits_for_no_single_task(tmp_path: Path) -> None:
     film = Feature.drawn(frames=40_000, shots=16, share=0.75)
-    job = made_job(write_film(tmp_path, 1, 1), tmp_path / "out", frames=film.frames)
+    job = made_job(write_film(tmp_path, 1, 1), tmp_path / "out", film=film)
     run = simulate(job, film, COSTS, SLOTS)
     assert not run.failed
     for stage in ("source_audio", "audio"):  # one hears it while cuts are found, one knows the shots
