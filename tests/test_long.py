@@ -163,7 +163,7 @@ def test_shots_that_are_expected_to_be_long_are_expected_in_windows(promised: Pr
     assert long.core_hours == pytest.approx(short.core_hours)
     assert long.longest_s and short.longest_s
     assert short.longest_s < long.longest_s < 1.2 * short.longest_s, (
-        "letters over its faces and what these look like are one task of a shot; as a whole it would be 1.8 times as long"
+        "letters over its faces and what these look like are one task of a shot; undivided it would be 1.8 times"
     )
 
 
