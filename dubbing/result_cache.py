@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dubbing.generators import Generator
 
 __all__ = ["GPU_SHARE", "ResultCache"]
+
+T = TypeVar("T")
 
 GPU_SHARE = 0.25  # of a GPU: most networks are small, and what feeds them runs on cores
 
@@ -146,20 +148,19 @@ class ResultCache:
     @cache  # noqa: B019
     def media_info(self, path: Path | Uri) -> media.MediaInfo:
         """What a media file of the manifest holds. Raises InputError."""
-        local = self.store.local(path)
-        try:
-            info = media.probe(local)
-            self._steady(local)
-        except InputError as e:
-            raise type(e)(self.store.copies.named(str(e))) from e
-        return info
+        return self._asked(path, media.probe)
 
     def key_frames(self, path: Path | Uri) -> list[tuple[int, int]]:
         """Where a film of the manifest can be decoded from, as of `media.key_frames`; a long list, which is not kept.
         Raises InputError."""
+        return self._asked(path, media.key_frames)
+
+    def _asked(self, path: Path | Uri, ask: Callable[[Path], T]) -> T:
+        """What a file of the manifest says, which must not change meanwhile. Raises InputError, with the manifest's
+        name of the file."""
         local = self.store.local(path)
         try:
-            found = media.key_frames(local)
+            found = ask(local)
             self._steady(local)
         except InputError as e:
             raise type(e)(self.store.copies.named(str(e))) from e
