@@ -148,14 +148,14 @@ class ResultCache:
     @cache  # noqa: B019
     def media_info(self, path: Path | Uri) -> media.MediaInfo:
         """What a media file of the manifest holds. Raises InputError."""
-        return self._asked(path, media.probe)
+        return self._told_by(path, media.probe)
 
     def key_frames(self, path: Path | Uri) -> list[tuple[int, int]]:
         """Where a film of the manifest can be decoded from, as of `media.key_frames`; a long list, which is not kept.
         Raises InputError."""
-        return self._asked(path, media.key_frames)
+        return self._told_by(path, media.key_frames)
 
-    def _asked(self, path: Path | Uri, ask: Callable[[Path], T]) -> T:
+    def _told_by(self, path: Path | Uri, ask: Callable[[Path], T]) -> T:
         """What a file of the manifest says, which must not change meanwhile. Raises InputError, with the manifest's
         name of the file."""
         local = self.store.local(path)
