@@ -30,6 +30,7 @@ _COUNTED = ("flac", "wav")
 _EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
 _SOUGHT = (*_EXACT_LENGTH, "matroska,webm")
 """Formats in which a seek lands where the labels say."""
+_KINDS = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
 _LOUDEST = 1e6
 """A sample beyond this, 120 dB over full scale, counts as damage; its square could overflow."""
 
@@ -156,7 +157,19 @@ def _chosen(blocks: Iterator[np.ndarray], mono: bool, channels: Sequence[int] | 
     """The channels that count, (T, C), or their mean, (T, 1)."""
     for block in blocks:
         own = block if channels is None else block[:, list(channels)]
-        yield own.mean(axis=1, keepdims=True, dtype=np.float32) if mono else own
+        yield _mean(own) if mono else own
+
+
+def _mean(block: np.ndarray) -> np.ndarray:
+    """The mean of the channels, float32 (T, 1)."""
+    count = block.shape[1]
+    if count >= 8:
+        return np.asarray(block.mean(axis=1, keepdims=True, dtype=np.float32))
+    total = block[:, :1].copy()  # NumPy's mean over so few takes several times as long for the same sum
+    for channel in range(1, count):
+        total += block[:, channel : channel + 1]
+    total /= np.float32(count)
+    return total
 
 
 def first_sample_time(path: str | Path, stream_index: int) -> Fraction:
@@ -177,12 +190,12 @@ def _first_of_several(container: Any, path: str | Path) -> Fraction | None:
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
     """Decoded frames. Junk before the first one is passed over; later damage raises DamagedMedia."""
     count, begin, rate_hz = 0, 0, int(stream.codec_context.sample_rate or 1)
-    label, base, behind = stream.start_time or 0, stream.time_base, 0  # the last label, and samples from it on
+    label, of, behind = stream.start_time or 0, stream, 0  # the last label, of what, and samples from it on
     counted = container.format.name in _COUNTED
 
     def reached() -> Fraction:
         """Seconds from the stream's start; where its labels leave gaps, more than was decoded."""
-        since = label * Fraction(base) - (stream.start_time or 0) * stream.time_base
+        since = label * Fraction(of.time_base or stream.time_base) - (stream.start_time or 0) * stream.time_base
         return since + Fraction(behind, rate_hz)
 
     try:
@@ -200,7 +213,7 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
                     raise _damage(path, reached(), "is damaged")
                 count += frame.samples
                 if frame.pts is not None:
-                    label, base, behind = frame.pts, frame.time_base or stream.time_base, 0
+                    label, of, behind = frame.pts, frame, 0
                 behind += frame.samples
                 yield frame
     except av.error.FFmpegError as e:
@@ -216,17 +229,24 @@ def _damage(path: str | Path, reached_s: Fraction, what: str) -> DamagedMedia:
     return DamagedMedia(f"The sound of {path} {what} at {at} (minutes:seconds).")
 
 
-def _samples(frame: Any) -> np.ndarray:
-    """float32 (T, C) in -1..1 of any sample format."""
-    data = frame.to_ndarray()
-    planar = frame.format.is_planar
-    data = data.T if planar else data.reshape(-1, frame.layout.nb_channels)
+def _raw(frame: Any) -> list[np.ndarray]:
+    """A frame's own samples without a copy: (T,) of each channel where they lie apart, else (T, C)."""
+    kind, count, channels = _KINDS[frame.format.name.removesuffix("p")], frame.samples, frame.layout.nb_channels
+    if frame.format.is_planar:
+        return [np.frombuffer(plane, kind, count) for plane in frame.planes]
+    return [np.frombuffer(frame.planes[0], kind, count * channels).reshape(count, channels)]
+
+
+def _converted(held: Sequence[list[np.ndarray]]) -> np.ndarray:
+    """float32 (T, C) in -1..1 of pieces of any sample format, one after another."""
+    columns = [np.concatenate(pieces) for pieces in zip(*held, strict=True)]
+    data = columns[0] if columns[0].ndim == 2 else np.stack(columns, axis=1)
     if data.dtype == np.uint8:
         return (data.astype(np.float32) - 128) / 128
     if np.issubdtype(data.dtype, np.integer):
         return (data / -float(np.iinfo(data.dtype).min)).astype(np.float32)
     with np.errstate(over="ignore"):
-        return data.astype(np.float32)
+        return data.astype(np.float32, copy=False)
 
 
 def _refuse(block: np.ndarray, path: str | Path, begin_s: Fraction, rate_hz: int) -> None:
@@ -251,35 +271,56 @@ def _placed(
     zero = Fraction(video.start_time or 0) * video.time_base if video is not None else zero
     end: int | None = None
     labels: _Labels | None = None
-    at = 0
+    jump = int(JUMP_S * rate_hz)
+    at, count, begun = 0, 0, Fraction(0)
+    held: list[list[np.ndarray]] = []  # pieces that follow each other without a gap, about a second of them
+
+    def laid() -> np.ndarray:
+        nonlocal count
+        block = _converted(held)
+        held.clear()
+        count = 0
+        if whole and not np.abs(block).max(initial=0.0) <= _LOUDEST:
+            _refuse(block, path, begun, rate_hz)
+        return block
+
+    whole = False
     for frame in _frames(container, stream, path):
-        block = _samples(frame)
-        numbers = "flt" not in frame.format.name and "dbl" not in frame.format.name  # integers always are
-        if not numbers and not np.abs(block).max(initial=0.0) <= _LOUDEST:
-            label = Fraction(0) if frame.pts is None else frame.pts * Fraction(frame.time_base or stream.time_base)
-            _refuse(block, path, label - (stream.start_time or 0) * stream.time_base, rate_hz)
-        if frame.pts is not None:
-            base = frame.time_base or stream.time_base
-            if zero is None:
-                zero = frame.pts * Fraction(base)
-            if labels is None or labels.base != base:
+        pieces, pts = _raw(frame), frame.pts
+        whole = frame.format.name[:3] in ("flt", "dbl")  # integers are numbers always
+        size, first = frame.samples, 0
+        if pts is not None:
+            due = at if labels is None else labels.sample(pts)
+            if labels is None or abs(due - at) > jump:
+                base = frame.time_base or stream.time_base  # asked for where it may be another: it takes long
+                zero = pts * Fraction(base) if zero is None else zero
                 labels = _Labels(base, zero, rate_hz)
+                due = labels.sample(pts)
             if end is None and "mov" in container.format.name and stream.duration:
                 end = samples_at(((stream.start_time or 0) + stream.duration) * stream.time_base - zero, rate_hz)
-            due = labels.sample(frame.pts)
-            if at == 0 or abs(due - at) > JUMP_S * rate_hz:
+            if at == 0 or abs(due - at) > jump:
+                if held:
+                    yield laid()
                 if due > at:
-                    yield np.zeros((due - at, block.shape[1]), np.float32)
+                    yield np.zeros((due - at, frame.layout.nb_channels), np.float32)
                     at = due
                 elif due < at:
-                    block = block[at - due :]
-        if end is not None and at < end < at + len(block):
-            block = block[: end - at]
-        elif end is not None and at == end and len(block) <= _PADDING:
+                    first = min(at - due, size)
+        last = size
+        if end is not None and at < end < at + size - first:
+            last = first + end - at
+        elif end is not None and at == end and size - first <= _PADDING:
             continue
-        if len(block):
-            at += len(block)
-            yield block
+        if last > first:
+            if not held:
+                begun = Fraction(0) if pts is None else pts * Fraction(frame.time_base or stream.time_base)
+                begun += Fraction(first, rate_hz) - (stream.start_time or 0) * stream.time_base
+            held.append([piece[first:last] for piece in pieces])
+            at, count = at + last - first, count + last - first
+            if count >= rate_hz:
+                yield laid()
+    if held:
+        yield laid()
 
 
 class _Labels:
