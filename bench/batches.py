@@ -138,7 +138,7 @@ def without_values(frames: list[Wanted]) -> None:
 def _deep(face: Face) -> Face:
     """With fractions that no 8 bits hold, the same ones every time."""
     more = np.random.default_rng(int(face.bgr_HWC[0, 0, 0])).integers(-1, 2, face.bgr_HWC.shape) / 4
-    return replace(face, bgr_HWC=np.clip(face.bgr_HWC + more, 0, 255).astype(np.float32))
+    return replace(face, pixels=np.clip(face.bgr_HWC + more, 0, 255).astype(np.float32))
 
 
 def main() -> None:

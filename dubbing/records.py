@@ -9,10 +9,12 @@ resampled back on the way out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-__all__ = ["HIDDEN", "OCCLUDED", "OUT_OF_FRAME", "Line", "Patch", "Score", "Shot", "Track"]
+__all__ = ["HIDDEN", "OCCLUDED", "OUT_OF_FRAME", "Line", "Patch", "Samples", "Score", "Shot", "Track"]
 
 HIDDEN = ("", "occluded", "out_of_frame")  # why a mouth cannot be rendered in a frame, by the codes of `Track.hidden_N`
 OCCLUDED, OUT_OF_FRAME = 1, 2
@@ -84,22 +86,38 @@ class Line:
     end_frame: int
 
 
+class Samples(Protocol):
+    """Pixels that are kept otherwise than as BGR. shape: begins with H and W; bgr: uint8 (H, W, 3), to look at."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def bgr(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Patch:
     """The changed region of one frame.
 
-    frame: number in the title; x, y: top left in the upright picture, both even; bgr_HWC: uint8
-    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it; deep_HWC: of a film of more than 8
-    bits or a high dynamic range what goes into it, uint16 (H, W, 3), 0..65535 in the film's own transfer, and bgr_HWC
-    is what a display shows of that. `bgr` and `alpha` are two of these arrays under the names that image libraries use.
+    frame: number in the title; x, y: top left in the upright picture, both even; pixels: uint8 (H, W, 3), H and W even,
+    BGR, or the film's own samples of as many pixels (`dubbing.media.planes`); matte_HW: uint8, 0 keeps the source, 255
+    replaces it; deep_HWC: of a film of more than 8 bits or a high dynamic range what goes into it, uint16 (H, W, 3),
+    0..65535 in the film's own transfer, and `pixels` is what a display shows of that. `bgr` and `alpha` are what it
+    shows and its matte under the names that image libraries use.
     """
 
     frame: int
     x: int
     y: int
-    bgr_HWC: np.ndarray
+    pixels: np.ndarray | Samples
     matte_HW: np.ndarray
     deep_HWC: np.ndarray | None = None
+
+    @cached_property
+    def bgr_HWC(self) -> np.ndarray:
+        """What it shows, uint8 (H, W, 3)."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.bgr
 
     @property
     def bgr(self) -> np.ndarray:

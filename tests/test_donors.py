@@ -289,7 +289,7 @@ def test_grain_that_was_lost_is_put_back_and_is_the_same_every_time() -> None:
     assert (back == grain.regrained(blurred, mask, wanted, 7)).all()
     assert (back != grain.regrained(blurred, mask, wanted, 8)).any()
     assert (grain.regrained(film, mask, wanted, 7) == film).all(), "what has its grain gets none"
-    soft = grain.softened(film, mask, grain.levels(blurred, mask))
+    soft = grain.blurred(film, grain.blur_px(film, mask, grain.levels(blurred, mask)))
     assert grain.levels(soft, mask)[0] < 0.2 * wanted[0]
     tiny = np.zeros((120, 160), bool)
     assert (grain.regrained(blurred, tiny, wanted, 7) == blurred).all()

@@ -48,7 +48,7 @@ def frames() -> list[Wanted]:
 
 def deep(face: Face) -> Face:
     """With fractions, as of a film of more than 8 bits."""
-    return replace(face, bgr_HWC=face.bgr_HWC.astype(np.float32) * np.float32(0.9) + np.float32(0.3))
+    return replace(face, pixels=face.bgr_HWC.astype(np.float32) * np.float32(0.9) + np.float32(0.3))
 
 
 @pytest.mark.parametrize("fractions", (False, True))

@@ -1,6 +1,7 @@
 """rewrite's pictures: what is bent goes where it was wanted, what is not stays as it was."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ from dubbing.generators.rewrite import crops
 from dubbing.generators.rewrite.geometry import Face, Wanted, crop_boxes
 from dubbing.generators.rewrite.render import render
 from dubbing.generators.rewrite.select import choose
-from dubbing.generators.rewrite.warp import Nodes, dense_map, moved, node_map, warp
+from dubbing.generators.rewrite.warp import Nodes, dense_map, moved, node_map, warp, warp_around
+from dubbing.media.colour import Colour
+from dubbing.media.planes import Planes
 
 
 def test_dense_map_meets_its_points_and_is_smooth_between():
@@ -46,7 +49,8 @@ def test_a_part_is_read_as_the_whole_and_the_rest_is_left():
     places = nodes.reading(rng.uniform(-4, 4, (2, *nodes.shape)).astype(np.float32))
     where = np.zeros(nodes.shape, bool)
     where[4:9, 3:6] = where[6:12, 18:22] = True
-    whole, part = warp(picture, places), warp(picture, places, where, nodes, np.zeros_like(picture))
+    whole, part = warp(picture, places), np.zeros_like(picture)
+    warp_around([picture], places, where, nodes, [part])
     wanted = nodes.enlarged(where.astype(np.float32)) > 0
     assert (part[wanted] == whole[wanted]).all() and not part[:, 50:70].any() and not part[80:].any()
 
@@ -142,6 +146,29 @@ def test_colour_of_a_darker_donor_is_matched(portrait):
     result, matte = render(Wanted(face, face.mesh_P2, [(dark, 1.0)]))
     gap = (result.astype(float) - face.bgr_HWC)[matte == 255]
     assert abs(gap.mean()) < 2
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_mouth_is_rendered_in_samples_as_it_is_in_bgr(portrait, lent):
+    """Of a film of 4:2:0 pixels are never BGR; its mouths are the same, but for rounding."""
+    picture, mesh = portrait
+    colour = Colour.of(1, 1, 720, "yuv420p")
+    goal = mesh[:, :2].copy()
+    goal[list(LOWER_FACE), 1] += 4
+    planes = Planes.of_bgr(np.ascontiguousarray(_face(picture, mesh).bgr_HWC), colour)
+    made = []
+    for pixels in (planes.bgr, planes):
+        face = replace(_face(picture, mesh), pixels=pixels)
+        lender = planes.bgr.astype(np.float32) * np.float32(0.9)
+        lender = Planes.of_bgr(lender, colour) if isinstance(pixels, Planes) else lender
+        donor = replace(face, pixels=lender, lent=True) if lent else face
+        made.append(render(Wanted(face, goal, [(donor, 1.0)], grain_of=3)))
+    (bgr, matte), (own, same) = made
+    assert isinstance(own, Planes) and (matte == same).all()
+    inside = cv2.erode(matte, np.ones((5, 5), np.uint8)) > 0
+    apart, moved_by = (np.abs(bgr.astype(int) - other)[inside] for other in (own.bgr, planes.bgr))
+    assert np.percentile(apart, 99) <= 8 and apart.mean() < 1.5 < moved_by.mean() / 2
+    assert not own.bgr[cv2.dilate(matte, np.ones((3, 3), np.uint8)) == 0].any(), "black where nothing shows"
 
 
 def test_crops_come_back_as_they_were_and_beyond_a_size_take_no_memory(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 __all__ = ["BANDS", "BLURS", "LEAST", "LEAST_PIXELS", "MOST", "NORMAL", "PERIOD", "SAMPLES", "SIGMAS", "SLACK",
-           "corner", "levels", "noise", "regrained", "softened"]  # fmt: skip
+           "blur_px", "blurred", "corner", "levels", "noise", "regrained"]  # fmt: skip
 
 BANDS = 2
 SIGMAS = (0.7, 1.4)
@@ -40,7 +40,7 @@ _ROOM = 6  # pixels beyond the mask that the blurs look at
 def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
     """How strong the grain of a part of a picture is, in code values, float64 (BANDS,), the finest band first.
 
-    bgr_HWC: 0..255; mask_HW: bool, the pixels that count. All nan where these are too few to tell.
+    bgr_HWC: 0..255, or luma (H, W); mask_HW: bool, the pixels that count. All nan where these are too few to tell.
     """
     mask = np.asarray(mask_HW, np.uint8)
     if cv2.countNonZero(mask) < LEAST_PIXELS:
@@ -55,21 +55,26 @@ def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
     return np.array([NORMAL * float(np.partition(values, half)[half]) for values in found])
 
 
-def softened(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> np.ndarray:
-    """A mouth that is sharper than the picture it is lent to, blurred until its skin is as soft, float32 (H, W, 3).
+def blur_px(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> float:
+    """By how much a mouth that is sharper than the picture it is lent to is to be blurred until its skin is as soft;
+    0 for not at all.
 
-    wanted_B: `levels` of the picture.
+    bgr_HWC, mask_HW: as of `levels`; wanted_B: `levels` of the picture.
     """
     out = np.asarray(bgr_HWC, np.float32)
     if np.isnan(wanted_B).any():
-        return out
-    found = out
+        return 0.0
     for sigma in (0.0, *BLURS):
-        found = cv2.GaussianBlur(out, (0, 0), sigma) if sigma else out
-        have = levels(found, mask_HW)
+        have = levels(blurred(out, sigma), mask_HW)
         if np.isnan(have).any() or (have <= SLACK[0] * wanted_B + SLACK[1]).all():
             break
-    return found
+    return sigma
+
+
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture blurred by a Gauss bell, float32."""
+    out = np.asarray(picture, np.float32)
+    return cv2.GaussianBlur(out, (0, 0), sigma) if sigma else out
 
 
 def regrained(
@@ -77,7 +82,8 @@ def regrained(
 ) -> np.ndarray:
     """Pixels with the grain that they lack, float32 (H, W, 3): noise of the bands in which they are too clean.
 
-    wanted_B: `levels` of what they are to look like; number: draws the noise; weight_HW: 0..1, where it is wanted.
+    bgr_HWC, mask_HW: as of `levels`, (H, W) of luma; wanted_B: `levels` of what they are to look like; number: draws
+    the noise; weight_HW: 0..1, where it is wanted.
     """
     out = np.asarray(bgr_HWC, np.float32)
     have = levels(out, mask_HW)
@@ -91,7 +97,7 @@ def regrained(
             made += band[rows][:, cols] * np.float32(much)
     if weight_HW is not None:
         made *= weight_HW
-    return cv2.add(out, cv2.merge([made] * 3))
+    return cv2.add(out, made if out.ndim == 2 else cv2.merge([made] * 3))
 
 
 def corner(number: int) -> tuple[int, int]:
@@ -109,7 +115,8 @@ def noise() -> list[np.ndarray]:
 
 
 def _luma(bgr_HWC: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.asarray(bgr_HWC, np.float32), cv2.COLOR_BGR2GRAY)
+    picture = np.asarray(bgr_HWC, np.float32)
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
 
 
 def _bands(plane_HW: np.ndarray) -> list[np.ndarray]:

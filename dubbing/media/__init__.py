@@ -31,6 +31,7 @@ from dubbing.media.patches import (
     read_patches,
 )
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
+from dubbing.media.planes import Planes, planar_colour
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.proof import Proof, prove, prove_part
 from dubbing.media.read import Picture, Scan, changes, chosen, read, scan, timeline, uneven, variable_rate
@@ -43,12 +44,12 @@ from dubbing.media.write import ClipWriter
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "MOUTH", "SEQUENCE", "AudioInfo", "Carriage", "Check",
     "ClipWriter", "Delivery", "FilmSpan", "Known", "LayerMovie", "Likeness", "Looked", "Mastered", "MediaInfo",
-    "PackedWriter", "PatchQueue", "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "SpanScan", "Sums",
+    "PackedWriter", "PatchQueue", "PatchWriter", "Photograph", "Picture", "Planes", "Proof", "Scan", "SpanScan", "Sums",
     "TrackDelivery", "VideoInfo", "audio_length", "carriage", "changes", "check_picture", "check_sequence",
     "check_sound", "chosen", "compare_pictures", "composite", "delivery", "encode_master", "encode_masters", "excerpt",
     "film_of", "fractions", "is_photograph", "join_patches", "key_frames", "known_formats", "layer_bytes",
     "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound",
-    "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline",
-    "undisplayed", "uneven", "variable_rate", "why_encoded",
+    "picture_bytes", "planar_colour", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph",
+    "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks",
+    "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
 ]  # fmt: skip

@@ -265,9 +265,12 @@ def _whole(planes: list[np.ndarray], layout: Layout, size: tuple[int, int] | Non
     if size is not None:
         return cv2.merge([scaled(p, size) for p in (luma, u, v)])
     height, width = luma.shape
+    chroma = cv2.merge([u, v], dst=_scratch("small", (*u.shape, 2), luma.dtype))
     if layout.sub != (0, 0):
-        u, v = (_replicated(p, layout.sub, name)[:height, :width] for p, name in ((u, "u"), (v, "v")))
-    return cv2.merge([luma, u, v], dst=_scratch("yuv", (height, width, 3), luma.dtype))
+        whole = u.shape[1] << layout.sub[0], u.shape[0] << layout.sub[1]
+        out = _scratch("chroma", (whole[1], whole[0], 2), luma.dtype)
+        chroma = cv2.resize(chroma, whole, dst=out, interpolation=cv2.INTER_NEAREST)[:height, :width]
+    return cv2.merge([luma, chroma], dst=_scratch("yuv", (height, width, 3), luma.dtype))
 
 
 def _stretched(whole: np.ndarray, depth: int) -> np.ndarray:
@@ -345,12 +348,6 @@ def scaled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         plane = plane[: height * factor, : width * factor]
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
-
-
-def _replicated(plane: np.ndarray, sub: tuple[int, int], name: str) -> np.ndarray:
-    height, width = plane.shape[0] << sub[1], plane.shape[1] << sub[0]
-    out = _scratch(name, (height, width), plane.dtype)
-    return cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_NEAREST)
 
 
 _kept = threading.local()

@@ -22,6 +22,7 @@ from dubbing.errors import MediaError, several
 from dubbing.media.colour import Colour, beside_samples, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import mixed, patch_frames, read_patches
+from dubbing.media.planes import LAYOUT, Planes
 from dubbing.media.read import Picture, coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
@@ -111,6 +112,9 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     assert layout is not None
     sub, turn = layout.sub, film.rotation_deg
     coded = (frame.width, frame.height)
+    if isinstance(patch.pixels, Planes) and (sub, layout.depth) == (LAYOUT.sub, LAYOUT.depth):
+        _paste_planes(frame, patch, patch.pixels, turn)
+        return
     patch = own_pixels(patch, Grid.of(*coded, film.aspect), turn)
     height, width = patch.matte_HW.shape
     corner = coded_box((patch.x, patch.y, width, height), turn, coded)[:2]
@@ -129,6 +133,27 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
         old = plane[at]
         inside = (slice(old.shape[0]), slice(old.shape[1]))  # a frame may end within a block
         plane[at] = _blended(old, new[inside], weight[inside], layout.depth)
+
+
+def _paste_planes(frame: Any, patch: Patch, pixels: Planes, turn: int) -> None:
+    """`paste` of the film's own samples: its frame and the patch lie on one grid of chroma blocks."""
+    height, width = patch.matte_HW.shape
+    coded = (frame.width, frame.height)
+    x, y, width, height = coded_box((patch.x, patch.y, width, height), turn, coded)
+    matte = turn_back(patch.matte_HW, turn)
+    first, above, w, h = cv2.boundingRect(matte)
+    left, right = max(0, (x + first) // 2 * 2), min(coded[0], (x + first + w + 1) // 2 * 2)
+    top, bottom = max(0, (y + above) // 2 * 2), min(coded[1], (y + above + h + 1) // 2 * 2)
+    if w == 0 or left >= right or top >= bottom:
+        return
+    weight = np.ascontiguousarray(matte[top - y : bottom - y, left - x : right - x])
+    chroma_weight = _chroma_weight(weight, LAYOUT.sub)
+    for index, (plane, new) in enumerate(zip(planes_of(frame), pixels.three, strict=False)):
+        s = index > 0
+        at = (slice(top >> s, bottom >> s), slice(left >> s, right >> s))
+        there = (slice((top - y) >> s, (bottom - y) >> s), slice((left - x) >> s, (right - x) >> s))
+        samples = np.ascontiguousarray(turn_back(new, turn)[there])
+        plane[at] = _blended(plane[at], samples, chroma_weight if s else weight, LAYOUT.depth)
 
 
 def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 A folder holds `patch.nut`, of each patch a frame in two streams, and `frames.parquet`: frame, x, y, the checksum of the
 picture's packet, and whatever per-frame values the writer was given. Pictures of 8 bits are MagicYUV, which is read
-eight times as fast as FFV1 and is a third larger; deep ones are HuffYUV with two bits more than the film's, or FFV1
-with all 16 where that has more than 12. Mattes are PNG, which is read in half of FFV1's time: whoever wants only these
-decodes only these. NUT is the container that holds both and finds a frame by its time. Same patches, same bytes. It
-knows nothing of who made them.
+eight times as fast as FFV1 and is a third larger: the film's own samples where it is 4:2:0, else BGR. Deep ones are
+HuffYUV with two bits more than the film's, or FFV1 with all 16 where that has more than 12. Mattes are PNG, which is
+read in half of FFV1's time: whoever wants only these decodes only these. NUT is the container that holds both and finds
+a frame by its time. Same patches, same bytes. It knows nothing of who made them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import display, layout_of, planes_of
+from dubbing.media.colour import Colour, display, layout_of, planes_of
+from dubbing.media.planes import Planes
 from dubbing.media.probe import local_url, refusal
 from dubbing.records import Patch
 
@@ -46,9 +48,10 @@ MOUTH = "mouth"
 
 _PICTURES = "patch.nut"
 _TABLE = "frames.parquet"
-_SCHEMA = b"dub.patch.2"
+_SCHEMA = b"dub.patch.3"
 _SIZE = b"size"  # in the table's metadata: the patches' own size, where they are kept at half of it
 _TRANSFER = b"transfer"  # where the pictures have 16 bits: whose code values they are, as `colour.display` takes it
+_COLOUR = b"colour"  # where they are samples of 4:2:0: kr, kb and whether the range is full
 _CRC = "crc"
 _RATE = 25
 _NUT: dict[str, Any] = {"format": "nut", "container_options": {"fflags": "+bitexact"}}
@@ -64,12 +67,13 @@ class PatchWriter:
     width, height: pixels of every patch, both even; transfer: of patches that are deep, the film's (0: standard range,
     see `colour.display`), None for patches of 8 bits; depth: bits of the film's samples, where its patches are deep:
     they keep two more if that is at most 12, and else all; draft: keep them at half that size, which costs a quarter;
-    they are read in their own size again, without the lost detail.
+    they are read in their own size again, without the lost detail; colour: of a film whose pictures are
+    `Picture.planar`, and whose patches are kept so; of others they are BGR.
     """
 
     def __init__(
         self, folder: Path | str, width: int, height: int, *, transfer: int | None = None, depth: int = 16,
-        draft: bool = False,
+        draft: bool = False, colour: Colour | None = None,
     ) -> None:  # fmt: skip
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"a patch must be even and at least 2x2, not {width}x{height}")
@@ -81,8 +85,9 @@ class PatchWriter:
         self._sums: list[int] = []
         self._file = av.open(local_url(self._folder / _PICTURES), "w", **_NUT)
         self._bits = 12 if depth <= 10 else 14 if depth <= 12 else 16
+        self._colour = None if draft or transfer is not None else colour
         if transfer is None:
-            self._pictures = self._stream("magicyuv", "gbrp", _MAGICYUV)
+            self._pictures = self._stream("magicyuv", "yuv420p" if self._colour else "gbrp", _MAGICYUV)
         elif self._bits < 16:
             self._pictures = self._stream("ffvhuff", f"gbrp{self._bits}le", _HUFFYUV)
         else:
@@ -101,7 +106,7 @@ class PatchWriter:
         """Add one patch; frames must increase, and every patch must name the same extra `values`. Returns it as it will
         be read."""
         height, width = patch.matte_HW.shape
-        if (width, height) != self._size or patch.bgr_HWC.shape != (height, width, 3):
+        if (width, height) != self._size or patch.pixels.shape[:2] != (height, width):
             raise ValueError(f"patch of frame {patch.frame} is {width}x{height}, the writer's is {self._size}")
         row = {"frame": patch.frame, "x": patch.x, "y": patch.y, **values}
         frames = self._columns["frame"]
@@ -113,6 +118,8 @@ class PatchWriter:
             raise ValueError(f"patch of frame {patch.frame} has values {sorted(row)}, not {sorted(self._columns)}")
         for name, value in row.items():
             self._columns[name].append(value)
+        if self._colour is not None:
+            return self._write_planes(patch, self._colour)
         bgr, matte = patch.bgr_HWC, patch.matte_HW
         if self._transfer is not None:
             if patch.deep_HWC is None:
@@ -124,14 +131,8 @@ class PatchWriter:
         rounded = bgr.dtype == np.uint16 and self._bits < 16
         if rounded:
             bgr = cv2.multiply(bgr, ((1 << self._bits) - 1) / 65535, dtype=cv2.CV_16U)
-        picture, cover = av.VideoFrame(*self._kept, self._pictures.pix_fmt), av.VideoFrame(*self._kept, "gray")
         blue, green, red = cv2.split(bgr)
-        for frame, samples in ((picture, (green, blue, red)), (cover, (matte,))):
-            for plane, sample_HW in zip(planes_of(frame), samples, strict=True):
-                plane[:] = sample_HW
-            frame.pts = len(self._columns["frame"]) - 1
-        self._mux(self._pictures, picture)
-        self._mux(self._mattes, cover)
+        self._keep((green, blue, red), matte)
         if self._kept == self._size and not rounded:
             return patch
         if rounded:
@@ -141,6 +142,23 @@ class PatchWriter:
         if bgr.dtype == np.uint8:
             return Patch(patch.frame, patch.x, patch.y, bgr, matte)
         return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
+
+    def _write_planes(self, patch: Patch, colour: Colour) -> Patch:
+        own = isinstance(patch.pixels, Planes)
+        pixels = patch.pixels if own else Planes.of_bgr(patch.bgr_HWC, colour)
+        assert isinstance(pixels, Planes)
+        self._keep(pixels.three, patch.matte_HW)
+        return patch if own else replace(patch, pixels=pixels)
+
+    def _keep(self, planes: Sequence[np.ndarray], matte: np.ndarray) -> None:
+        """A frame in both streams."""
+        picture, cover = av.VideoFrame(*self._kept, self._pictures.pix_fmt), av.VideoFrame(*self._kept, "gray")
+        for frame, samples in ((picture, planes), (cover, (matte,))):
+            for plane, sample_HW in zip(planes_of(frame), samples, strict=True):
+                plane[:] = sample_HW
+            frame.pts = len(self._columns["frame"]) - 1
+        self._mux(self._pictures, picture)
+        self._mux(self._mattes, cover)
 
     def _mux(self, stream: Any, frame: Any) -> None:
         for packet in stream.encode(frame):
@@ -164,18 +182,20 @@ class PatchWriter:
             }
             arrays[_CRC] = pa.array(self._sums, type=pa.uint32())
             about = {} if self._kept == self._size else {_SIZE: "x".join(map(str, self._size)).encode()}
+            if self._colour is not None:
+                about[_COLOUR] = f"{self._colour.kr!r} {self._colour.kb!r} {self._colour.full:d}".encode()
             if self._transfer is not None:
                 about[_TRANSFER] = str(self._transfer).encode()
             table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA, **about})
             pq.write_table(table, self._folder / _TABLE)
 
 
-def patch_of(frame: int, x: int, y: int, bgr_HWC: np.ndarray, matte_HW: np.ndarray, transfer: int = 0) -> Patch:
+def patch_of(frame: int, x: int, y: int, pixels: np.ndarray | Planes, matte_HW: np.ndarray, transfer: int = 0) -> Patch:
     """A patch of pixels as `Picture.own_bgr` gives them: uint8, or float32 0..255 of a film with that transfer (see
-    `colour.display`)."""
-    if bgr_HWC.dtype == np.uint8:
-        return Patch(frame, x, y, bgr_HWC, matte_HW)
-    deep = cv2.multiply(bgr_HWC, 257.0, dtype=cv2.CV_16U)
+    `colour.display`); or as `Picture.planes` does."""
+    if isinstance(pixels, Planes) or pixels.dtype == np.uint8:
+        return Patch(frame, x, y, pixels, matte_HW)
+    deep = cv2.multiply(pixels, 257.0, dtype=cv2.CV_16U)
     return Patch(frame, x, y, display(deep, transfer), matte_HW, deep)
 
 
@@ -236,7 +256,9 @@ def read_patches(
     table = patch_frames(folder)
     about = table.schema.metadata or {}
     whole, transfer = about.get(_SIZE), int(about.get(_TRANSFER, 0))
-    places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
+    colour = _colour(about.get(_COLOUR))
+    columns = [table[name].to_pylist() for name in ("frame", "x", "y")]
+    places: list[tuple[int, int, int]] = list(zip(*columns, strict=True))
     sums = table[_CRC].to_pylist()
     begin = 0 if first is None else bisect_left(places, (first,))
     end = len(places) if last is None else bisect_left(places, (last,))
@@ -270,14 +292,19 @@ def read_patches(
                     continue
                 count += 1
                 if len(held) == parts:
-                    bgr, matte = _picture(held)
-                    held.clear()
-                    if whole:
-                        bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
-                    deep = bgr if bgr.dtype == np.uint16 else None
-                    frame_number, x, y = places[number]
-                    shown = bgr if deep is None else _shown(deep, transfer, not own)
-                    yield Patch(frame_number, x, y, shown, matte, deep)
+                    frame, x, y = places[number]
+                    if colour is not None and parts == 2:
+                        planes, matte = Planes.of(planes_of(held[0]), colour), planes_of(held[1])[0].copy()
+                        held.clear()
+                        yield Patch(frame, x, y, planes, matte)
+                    else:
+                        bgr, matte = _picture(held)
+                        held.clear()
+                        if whole:
+                            bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
+                        deep = bgr if bgr.dtype == np.uint16 else None
+                        shown = bgr if deep is None else _shown(deep, transfer, not own)
+                        yield Patch(frame, x, y, shown, matte, deep)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:
@@ -289,6 +316,14 @@ def read_patches(
                 f"The patch in {folder} holds {several(count, 'picture')} for {several(len(places), 'place')}: "
                 "remove it and run again."
             )
+
+
+def _colour(told: bytes | None) -> Colour | None:
+    """What a table says of its pictures' colour."""
+    if told is None:
+        return None
+    kr, kb, full = told.decode().split()
+    return Colour(float(kr), float(kb), full == "1")
 
 
 class _Damaged(Exception):
@@ -363,5 +398,6 @@ def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarr
         return out
     across, down = x - patch.x, y - patch.y
     inner = (slice(rows.start + down, rows.stop + down), slice(cols.start + across, cols.stop + across))
-    out[rows, cols] = mixed(out[rows, cols], patch.bgr_HWC[inner], cv2.merge([patch.matte_HW[inner]] * 3))
+    new = patch.pixels.shown(*inner) if isinstance(patch.pixels, Planes) else patch.bgr_HWC[inner]
+    out[rows, cols] = mixed(out[rows, cols], new, cv2.merge([patch.matte_HW[inner]] * 3))
     return out

@@ -22,6 +22,7 @@ from dubbing.errors import MediaError
 from dubbing.media.colour import Colour, Layout, fractions, layout_of, planes_of, scaled, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.numbered import CONTAINER
+from dubbing.media.planes import Planes, planar
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.square import Grid
 from dubbing.media.times import shown_pts
@@ -124,6 +125,18 @@ class Picture:
             return self._squared(self._inside(box), deep=True)
         planes, layout, cut = self._planes(self.coded_box(self._inside(box)), whole_blocks=True)
         return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg)
+
+    @property
+    def planar(self) -> bool:
+        """Whether `planes` are all of it."""
+        return planar(self.av_frame.format.name, self.grid, self.colour)
+
+    def planes(self, box: tuple[int, int, int, int]) -> Planes:
+        """The upright samples of a `planar` picture in a box (x, y, w, h) of even numbers."""
+        x, y, w, h = self.coded_box(self._inside(box))
+        luma, *chroma = planes_of(self.av_frame)
+        parts = [luma[y : y + h, x : x + w], *(p[y // 2 : (y + h) // 2, x // 2 : (x + w) // 2] for p in chroma)]
+        return Planes.of([turn_upright(part, self.rotation_deg) for part in parts], self.colour)
 
     def _squared(self, box: tuple[int, int, int, int], deep: bool) -> np.ndarray:
         """An upright box of a picture whose own pixels are not square, uint8 or, where `deep`, uint16 (H, W, 3)."""

@@ -133,7 +133,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.TAKE
-    version = 6
+    version = 7
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -315,6 +315,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                                 transfer=transfer,
                                 depth=info.video.bit_depth if info.video else 16,
                                 draft=bool(inputs.draft),
+                                colour=media.planar_colour(info.video),
                             )
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)

@@ -37,6 +37,7 @@ from dubbing.generators.rewrite.tensors import (
     sent,
     softened,
 )  # fmt: skip
+from dubbing.media import Planes
 
 __all__ = ["FRAMES", "MOST_BYTES", "frames_at_once", "in_batches", "require_memory"]
 
@@ -50,7 +51,7 @@ _ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
 
 def in_batches(
     frames: Iterable[Wanted], device: str, grid: int = 48, most: int = FRAMES
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray | Planes, np.ndarray]]:
     """`render.render` of every frame, in order. device: of torch; most: frames at once. Raises as `require_memory`."""
     require_memory(device)
     left = iter(frames)
@@ -75,9 +76,9 @@ def require_memory(device: str) -> None:
         )
 
 
-def _batch(chunk: list[Wanted], device: torch.device, grid: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _batch(chunk: list[Wanted], device: torch.device, grid: int) -> list[tuple[np.ndarray | Planes, np.ndarray]]:
     """Those that are alike are rendered together."""
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    found: dict[int, tuple[np.ndarray | Planes, np.ndarray]] = {}
     alike: dict[object, list[tuple[int, Wanted, Plan]]] = {}
     for n, one in enumerate(chunk):
         plan = planned(one, grid)

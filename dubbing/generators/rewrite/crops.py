@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Crops:
         self._folder = None if folder is None else str(folder)
         self._file: IO[bytes] | None = None
         self._held: dict[int, np.ndarray] = {}
+        self._colour: Any = None  # where they are planes
         self._places: dict[int, int] = {}
 
     def __enter__(self) -> Crops:
@@ -49,10 +50,12 @@ class Crops:
         if self._file is not None:
             self._file.close()
 
-    def keep(self, number: int, kept_HWC: np.ndarray) -> None:
-        """Add a crop, (H, W, 3) as of `Picture.kept_bgr`, which nobody changes. Raises OSError where the disk is
-        full."""
-        kept_HWC = np.ascontiguousarray(kept_HWC)
+    def keep(self, number: int, kept: np.ndarray | media.Planes) -> None:
+        """Add a crop, (H, W, 3) as of `Picture.kept_bgr` or as of `Picture.planes`, which nobody changes. Raises
+        OSError where the disk is full."""
+        if isinstance(kept, media.Planes):
+            self._colour, kept = kept.colour, kept.both
+        kept_HWC = np.ascontiguousarray(kept)
         if kept_HWC.nbytes * (len(self._held) + 1) <= MEMORY_BYTES or not self._held:
             self._held[number] = kept_HWC
             return
@@ -62,12 +65,17 @@ class Crops:
         self._file.seek(self._places[number])
         self._file.write(kept_HWC.data)
 
-    def __getitem__(self, number: int) -> np.ndarray:
-        """A crop to compute with, not to change: uint8, or float32 0..255."""
+    def __getitem__(self, number: int) -> np.ndarray | media.Planes:
+        """A crop to compute with, not to change: uint8, or float32 0..255, or planes."""
+        if self._colour is not None:
+            return media.Planes(self._read(number), self._colour)
+        return media.fractions(self._read(number))
+
+    def _read(self, number: int) -> np.ndarray:
         if number in self._held or self._file is None:
-            return media.fractions(self._held[number])
+            return self._held[number]
         like = next(iter(self._held.values()))
         out = np.empty(like.shape, like.dtype)
         self._file.seek(self._places[number])
         self._file.readinto(out.data.cast("B"))  # type: ignore[attr-defined]
-        return media.fractions(out)
+        return out

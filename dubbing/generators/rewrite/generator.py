@@ -12,7 +12,7 @@ store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import cv2
@@ -82,7 +82,7 @@ class Rewrite:
     renders film in batches; drafts and photographs it renders on the processor."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -143,6 +143,7 @@ class Rewrite:
         lent_by = {int(n): lenders_T[n] for n in np.flatnonzero(here_N)}
         needed = {*lent_by, *(d for lenders in lent_by.values() for d, _ in lenders if d < own)}
         needed |= {middle} if plan.alone else set()
+        plain = not (work.draft or plan.alone or work.overlays or self._on_gpu)  # else pixels are looked at as BGR
         with Crops(work.scratch) as crops:
             transfer = 0
             pictures = work.pictures(start + low, start + high)
@@ -150,6 +151,9 @@ class Rewrite:
                 transfer = picture.colour.transfer
                 if n in needed:
                     b = plan.boxes[low + n]
+                    if plain and picture.planar:
+                        crops.keep(n, picture.planes((b.x, b.y, b.width, b.height)))
+                        continue
                     crop = picture.kept_bgr((b.x, b.y, b.width, b.height))
                     if work.overlays is not None:  # letters would bend with the skin beneath them
                         crop = work.overlays.cleaned(picture.frame, b.x, b.y, crop)
@@ -162,7 +166,8 @@ class Rewrite:
                 if d < own:
                     return target if d == n else face(d)
                 assert plan.store is not None
-                return fitted(plan.store, int(lent.at[d - own]), target, float(plan.scale_N[low + n]))
+                found = fitted(plan.store, int(lent.at[d - own]), target, float(plan.scale_N[low + n]))
+                return found if isinstance(target.pixels, np.ndarray) else _as_planes(found, target.pixels)
 
             colours = plan.colours(face(middle)) if plan.alone else None
 
@@ -172,17 +177,21 @@ class Rewrite:
                 inside = plan.inside(low, n, lent, colours) if colours else None
                 return Wanted(target, goals_TP2[n], parts, inside, None if work.draft else start + low + n)
 
-            for n, (bgr, matte) in zip(lent_by, self._drawn(map(wanted, lent_by), work.draft), strict=True):
-                box = plan.boxes[low + n]
-                if work.draft:
-                    bgr, matte = _enlarged(bgr, matte, crops[n], box)
+            for n, (pixels, matte) in zip(lent_by, self._drawn(map(wanted, lent_by), work.draft), strict=True):
+                box, own_pixels = plan.boxes[low + n], crops[n] if work.draft else None
+                if isinstance(pixels, np.ndarray) and isinstance(own_pixels, np.ndarray):
+                    pixels, matte = _enlarged(pixels, matte, own_pixels, box)
                 matte = cv2.convertScaleAbs(matte, alpha=float(plan.fade_N[low + n]))
-                patch = media.patch_of(start + low + n, box.x, box.y, bgr, matte, transfer)
+                patch = media.patch_of(start + low + n, box.x, box.y, pixels, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
-    def _drawn(self, frames: Iterable[Wanted], draft: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.partition(":")[0] != "cpu"
+
+    def _drawn(self, frames: Iterable[Wanted], draft: bool) -> Iterator[tuple[np.ndarray | media.Planes, np.ndarray]]:
         """`render` of every frame, in order: on a GPU many at once, but for drafts."""
-        if draft or self.device.partition(":")[0] == "cpu":
+        if draft or not self._on_gpu:
             yield from (render(one, 16 if draft else 48) for one in frames)
             return
         from dubbing.generators.rewrite.batches import in_batches  # torch is slow to load
@@ -330,6 +339,13 @@ class ShotPlan:
         want, have = self.want_N3[low + n, 0], lent.have_SK[lent.path_T[n], 0]
         share = float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
         return Inside(colours, self.seam_NP2[low + n], False, share) if share > 0 else None
+
+
+def _as_planes(face: Face, like: media.Planes) -> Face:
+    """A face that is lent as BGR, float32, in samples like those of the target; its sides are made even."""
+    height, width = face.bgr_HWC.shape[:2]
+    even = cv2.copyMakeBorder(face.bgr_HWC, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return replace(face, pixels=media.Planes.of_bgr(even, like.colour))
 
 
 def _sized(bgr_HWC: np.ndarray, box: Box) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dubbing.face import JAW, LIPS, OUTER_LIPS
 from dubbing.generators.rewrite.warp import Nodes, node_map
+from dubbing.media import Planes
 
 if TYPE_CHECKING:
     from dubbing.generators.rewrite.interior import Inside
@@ -53,13 +54,24 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One frame's crop with its (smoothed) mesh: bgr_HWC uint8, or float32 0..255; box: where the crop lies in the
-    picture; mesh_P2: (478, 2) pixels of the picture; lent: whether it is of another shot, and may be sharper."""
+    """One frame's crop with its (smoothed) mesh: pixels: BGR, uint8 or float32 0..255, or the film's own samples; box:
+    where the crop lies in the picture; mesh_P2: (478, 2) pixels of the picture; lent: whether it is of another shot,
+    and may be sharper."""
 
-    bgr_HWC: np.ndarray
+    pixels: np.ndarray | Planes
     box: Box
     mesh_P2: np.ndarray
     lent: bool = False
+
+    @property
+    def bgr_HWC(self) -> np.ndarray:
+        """uint8, or float32 0..255 where it was given so, (H, W, 3)."""
+        return self.pixels.bgr if isinstance(self.pixels, Planes) else self.pixels
+
+    @property
+    def layers(self) -> tuple[np.ndarray, ...]:
+        """What is bent and blended: BGR (H, W, 3), or luma (H, W) and chroma (H / 2, W / 2, 2)."""
+        return (self.pixels.luma, self.pixels.chroma) if isinstance(self.pixels, Planes) else (self.pixels,)
 
     @property
     def local_P2(self) -> np.ndarray:
@@ -137,8 +149,8 @@ def planned(wanted: Wanted, grid: int) -> Plan:
 
 def _around(points_P2: np.ndarray, room: float, size: tuple[int, int]) -> Box | None:
     """The part of a crop around some points; None when they lie outside it."""
-    low = np.maximum(np.floor(points_P2.min(0) - room), 0).astype(int)
-    high = np.minimum(np.ceil(points_P2.max(0) + room), size).astype(int)
+    low = np.maximum(np.floor(points_P2.min(0) - room), 0).astype(int) // 2 * 2  # whole blocks of chroma
+    high = np.minimum((np.ceil(points_P2.max(0) + room).astype(int) + 1) // 2 * 2, size)
     return Box(int(low[0]), int(low[1]), *(high - low).tolist()) if (high - low > 8).all() else None
 
 

@@ -203,7 +203,7 @@ def fitted(store: Store, m: int, target: Face, scale: float) -> Face:
     gain = np.where(np.isfinite(gain), gain, 1.0)
     shone = bgr.astype(np.float32) * gain.astype(np.float32)
     # as floats even of 8 bits: what is bent and matched next should not be rounded twice
-    return replace(donor, bgr_HWC=np.clip(shone, 0, 255), box=Box(0, 0, bgr.shape[1], bgr.shape[0]), mesh_P2=mesh)
+    return replace(donor, pixels=np.clip(shone, 0, 255), box=Box(0, 0, bgr.shape[1], bgr.shape[0]), mesh_P2=mesh)
 
 
 def reach(

@@ -41,7 +41,7 @@ def speaking(work: RenderRequest, delay_s: float, opening: float, ramp_frames: i
     target = Face(np.ascontiguousarray(crop), box, wanted.mesh_P3[:, :2])
     lent = target
     if wanted.own > PARTED:
-        lent = replace(lent, bgr_HWC=shut(lent.bgr_HWC, lent.local_P2))
+        lent = replace(lent, pixels=shut(lent.bgr_HWC, lent.local_P2))
     inside = Inside(tones(target.bgr_HWC, target.local_P2), wanted.seam_P2, wanted.own >= SHOWN, 1.0)
     transfer = picture.colour.transfer
     for n in frames:

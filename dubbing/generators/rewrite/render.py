@@ -11,6 +11,7 @@ Knows nothing of sound or time: one frame in, one patch out, on the processor; `
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,7 +19,8 @@ import numpy as np
 from dubbing.generators import grain
 from dubbing.generators.rewrite.geometry import Face, Plan, Wanted, outline, planned
 from dubbing.generators.rewrite.interior import draw
-from dubbing.generators.rewrite.warp import warp
+from dubbing.generators.rewrite.warp import warp_around, warp_layers
+from dubbing.media import Planes
 
 __all__ = ["RING", "STILL_PX", "finished", "render", "ring_step"]
 
@@ -29,37 +31,71 @@ RING = (0.02, 0.75)
 _RING_PIXELS = 4000  # of a mouth's matte, from which its colour is told
 
 
-def render(wanted: Wanted, grid: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """The target's crop with the wanted mouth: (bgr_HWC of the target's type, zero where the matte is; matte_HW
-    uint8). grid: nodes of a bend between the eyes' outer corners, the coarser the quicker."""
+def render(wanted: Wanted, grid: int = 48) -> tuple[np.ndarray | Planes, np.ndarray]:
+    """The target's crop with the wanted mouth: (its pixels, as the target's are kept, black where the matte is zero;
+    matte_HW uint8). grid: nodes of a bend between the eyes' outer corners, the coarser the quicker.
+
+    Layers are BGR alone, or luma and chroma, each by itself: colour is told and matched in each, grain in luma."""
     target, plan = wanted.target, planned(wanted, grid)
     part = plan.part
     matte = None if part is None else _soften(plan)
     face, changed = _bend_jaw(target, plan, matte)
+    layers = face.layers
     if part is not None and matte is not None:
         window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
-        below = face[window]
-        under = below.astype(np.float32)
+        below = [layers[0][window], *(layer[_half(window)] for layer in layers[1:])]
+        mattes = [matte, *(_shrunk(matte) for _ in layers[1:])]
         wanted_B, skin = None, None
         if wanted.grain_of is not None:
             skin = plan.skin(target.local_P2)
-            wanted_B = grain.levels(target.bgr_HWC[window], skin)
-        mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
+            wanted_B = grain.levels(target.layers[0][window], skin)
+        mouths = [np.zeros(under.shape, np.float32) for under in below]
+        planes = [np.zeros((3, *under.shape[2:]), np.float32) for under in below]
         bends = _bend_mouths([donor for donor, _ in wanted.donors], plan, matte)
         ring = _ring(matte)
         for (donor, weight), bent in zip(wanted.donors, bends, strict=True):
-            plane += np.float32(weight) * _colour_plane(bent, below, ring)
+            sigma = 0.0
             if donor.lent and wanted_B is not None and skin is not None:
-                bent = grain.softened(bent, skin, wanted_B)
-            mouth = cv2.addWeighted(mouth, 1.0, bent, weight, 0.0, dtype=cv2.CV_32F)
-        _add_plane(mouth, plane)
+                sigma = grain.blur_px(bent[0], skin, wanted_B)
+            for n, layer in enumerate(bent):
+                planes[n] += np.float32(weight) * _colour_plane(layer, below[n], ring, n)
+                layer = grain.blurred(layer, sigma / (n + 1)) if sigma else layer
+                mouths[n] = cv2.addWeighted(mouths[n], 1.0, layer, weight, 0.0, dtype=cv2.CV_32F)
+        for mouth, plane in zip(mouths, planes, strict=True):
+            _add_plane(mouth, plane)
         if wanted_B is not None and skin is not None and wanted.grain_of is not None:
-            mouth = grain.regrained(mouth, skin, wanted_B, wanted.grain_of)
-        mixed = cv2.blendLinear(mouth, under, matte, 1 - matte)
-        below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
+            mouths[0] = grain.regrained(mouths[0], skin, wanted_B, wanted.grain_of)
+        for mouth, under, weight_HW in zip(mouths, below, mattes, strict=True):
+            mixed = cv2.blendLinear(mouth, under.astype(np.float32), weight_HW, 1 - weight_HW)
+            under[:] = mixed if under.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
         cv2.max(changed[window], np.minimum(matte * 6, 1), dst=changed[window])
     _end(changed, plan.eye)
-    return finished(face, cv2.convertScaleAbs(changed, alpha=255), wanted, plan)
+    shown = cv2.convertScaleAbs(changed, alpha=255)
+    if isinstance(face.pixels, Planes):
+        return _blackened(face.pixels, shown), shown
+    return finished(face.pixels, shown, wanted, plan)
+
+
+def _half(window: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A window of even numbers in a layer of half the size."""
+    rows, cols = (slice(s.start // 2, s.stop // 2) for s in window)
+    return rows, cols
+
+
+def _shrunk(plane_HW: np.ndarray) -> np.ndarray:
+    """The means of blocks of four."""
+    return cv2.resize(plane_HW, (plane_HW.shape[1] // 2, plane_HW.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+
+def _blackened(face: Planes, matte_HW: np.ndarray) -> Planes:
+    """The samples of a face, black where its matte, uint8, is zero, and all around; in place."""
+    black = 0 if face.colour.full else 16
+    _, gone = cv2.threshold(matte_HW, 0, 1, cv2.THRESH_BINARY_INV)
+    face.luma[gone > 0] = black
+    height, width = (n // 2 for n in gone.shape)
+    nothing = cv2.resize(gone * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) == 255
+    face.chroma[nothing] = 128
+    return face
 
 
 def finished(face_HWC: np.ndarray, matte_HW: np.ndarray, wanted: Wanted, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +108,13 @@ def finished(face_HWC: np.ndarray, matte_HW: np.ndarray, wanted: Wanted, plan: P
     return cv2.copyTo(face_HWC, matte_HW), matte_HW
 
 
-def _bend_jaw(target: Face, plan: Plan, matte: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _bend_jaw(target: Face, plan: Plan, matte: np.ndarray | None) -> tuple[Face, np.ndarray]:
     """The target's own pixels with jaw and chin where they are wanted, and where they differ, float32 (H, W) 0..1.
 
     matte: of the mouth that will lie over it; where that is whole, nothing is bent.
     """
-    face, size = target.bgr_HWC.copy(), (target.box.width, target.box.height)
+    own, size = target.pixels, (target.box.width, target.box.height)
+    face = replace(target, pixels=Planes(own.both.copy(), own.colour) if isinstance(own, Planes) else own.copy())
     if plan.jaw is None or plan.weight_RC is None:
         return face, np.zeros((size[1], size[0]), np.float32)
     nodes, weight = plan.jaw.nodes, plan.weight_RC
@@ -90,23 +127,26 @@ def _bend_jaw(target: Face, plan: Plan, matte: np.ndarray | None) -> tuple[np.nd
         whole = np.zeros((size[1], size[0]), np.uint8)
         whole[part.y : part.y + part.height, part.x : part.x + part.width] = matte >= 1
         where &= cv2.dilate(1 - nodes.picked(whole), around)
-    warp(target.bgr_HWC, nodes.reading(move), where > 0, nodes, face)
+    warp_around(target.layers, nodes.reading(move), where > 0, nodes, face.layers)
     return face, changed
 
 
-def _bend_mouths(donors: list[Face], plan: Plan, matte: np.ndarray) -> Iterator[np.ndarray]:
-    """The donors' mouths bent onto the wanted one, each (h, w, 3) of its type, in a part of the target's crop; of a
-    frame of the same shot only around where its matte shows it, elsewhere black."""
+def _bend_mouths(donors: list[Face], plan: Plan, matte: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The layers of the donors' mouths bent onto the wanted one, each of its type, in a part of the target's crop; of a
+    frame of the same shot only around where its matte shows it, elsewhere zero."""
     assert plan.part is not None and plan.mouths is not None
     part, nodes = plan.part, plan.mouths.nodes
     found = plan.mouths.at_nodes()
     where = cv2.dilate((nodes.picked(matte) > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     for donor, move in zip(donors, found.reshape(-1, 2, *nodes.shape), strict=True):
-        places, image = nodes.reading(move, (part.x, part.y)), donor.bgr_HWC
+        places, layers = nodes.reading(move, (part.x, part.y)), donor.layers
         if donor.lent:
-            yield warp(image, places)
-        else:
-            yield warp(image, places, where, nodes, np.zeros((part.height, part.width, 3), image.dtype))
+            yield warp_layers(layers, places)
+            continue
+        sizes = [(part.height >> n, part.width >> n) for n in range(len(layers))]
+        out = [np.zeros((*size, *layer.shape[2:]), layer.dtype) for size, layer in zip(sizes, layers, strict=True)]
+        warp_around(layers, places, where, nodes, out)
+        yield out
 
 
 def _soften(plan: Plan) -> np.ndarray:
@@ -138,26 +178,31 @@ def _ring(matte: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, cols, np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
 
 
-def _colour_plane(mouth: np.ndarray, face: np.ndarray, ring: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-    """What to add so that the mouth's skin equals the face's on the matte's `_ring`, float32 (3, 3): in the middle, and
-    more from edge to edge across and down."""
+def _colour_plane(
+    mouth: np.ndarray, face: np.ndarray, ring: tuple[np.ndarray, np.ndarray, np.ndarray], less: int = 0
+) -> np.ndarray:
+    """What to add so that the mouth's skin equals the face's on the matte's `_ring`, float32 (3, C), or (3,) of (H, W):
+    in the middle, and more from edge to edge across and down. less: how often their sides were halved."""
     rows, cols, basis = ring
     if not len(rows):
-        return np.zeros((3, 3), np.float32)
-    difference = face[rows, cols].astype(np.float32) - mouth[rows, cols]
+        return np.zeros((3, *mouth.shape[2:]), np.float32)
+    rows, cols = rows >> less, cols >> less
+    difference = (face[rows, cols].astype(np.float32) - mouth[rows, cols]).reshape(len(rows), -1)
     apart = np.abs(difference)
     last = int(0.9 * (apart.size - 1))
     keep = (apart <= max(float(np.partition(apart, last, axis=None)[last]), 4.0)).all(1)
     gram = basis[keep].T @ basis[keep] + np.diag([1e-3, 1.0, 1.0]) * keep.sum() * 0.02
-    return np.asarray(np.linalg.solve(gram, basis[keep].T @ difference[keep]), np.float32)
+    found = np.linalg.solve(gram, basis[keep].T @ difference[keep])
+    return np.asarray(found, np.float32).reshape(3, *mouth.shape[2:])
 
 
 def _add_plane(picture: np.ndarray, plane: np.ndarray) -> None:
-    """Add a `_colour_plane` to a picture, float32 (h, w, 3), in place."""
+    """Add a `_colour_plane` to a picture, float32 (h, w) or (h, w, C), in place."""
     height, width = picture.shape[:2]
-    across = plane[0] + (np.arange(width, dtype=np.float32) / width - 0.5)[:, None] * plane[1]
+    middle, right, below = plane.reshape(3, -1)
+    across = middle + (np.arange(width, dtype=np.float32) / width - 0.5)[:, None] * right
     down = np.arange(height, dtype=np.float32) / height - 0.5
-    field = np.stack([np.ones_like(down), down], 1) @ np.stack([across.ravel(), np.tile(plane[2], width)])
+    field = np.stack([np.ones_like(down), down], 1) @ np.stack([across.ravel(), np.tile(below, width)])
     picture += field.reshape(picture.shape)
 
 

@@ -173,7 +173,7 @@ def levels(bgr_M3HW: Tensor, samples: Samples) -> Tensor:
 
 
 def softened(bgr_M3HW: Tensor, samples: Samples, wanted_MB: Tensor) -> Tensor:
-    """`grain.softened` of many, float32 (M, 3, H, W)."""
+    """Each blurred by its `grain.blur_px`, float32 (M, 3, H, W)."""
     out = bgr_M3HW.clone()
     unknown = wanted_MB.isnan().any(1)
     done = torch.zeros_like(unknown)

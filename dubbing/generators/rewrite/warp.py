@@ -8,13 +8,14 @@ every pixel. All coordinates are pixels of the same crop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-__all__ = ["Nodes", "dense_map", "moved", "node_map", "warp"]
+__all__ = ["Nodes", "dense_map", "halved", "moved", "node_map", "warp", "warp_around", "warp_layers"]
 
 _ROWS = 32  # pixels of a band that is read at once
 _APART = 48  # pixels between two parts of a band from which on they are read one by one
@@ -148,22 +149,37 @@ def dense_map(
     return np.stack([nodes.enlarged(plane) for plane in node_map(points_P2, moves_P2, nodes, smooth)])
 
 
-def warp(
-    image_HWC: np.ndarray,
-    at_HW2: np.ndarray,
-    where_RC: np.ndarray | None = None,
-    nodes: Nodes | None = None,
-    out_HWC: np.ndarray | None = None,
-) -> np.ndarray:
-    """`image` read, cubic, at the places of a map: a picture of the map's H and W, of the image's type.
+def warp(image_HWC: np.ndarray, at_HW2: np.ndarray) -> np.ndarray:
+    """`image`, (H, W) or (H, W, C), read, cubic, at the places of a map: a picture of the map's H and W, of the image's
+    type."""
+    return cv2.remap(image_HWC, at_HW2, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    where_RC: bool, the nodes around which it is wanted, and out_HWC: what is kept elsewhere, in place; None: all.
-    """
-    if where_RC is None or nodes is None or out_HWC is None:
-        return cv2.remap(image_HWC, at_HW2, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+def warp_layers(layers: Sequence[np.ndarray], at_HW2: np.ndarray) -> list[np.ndarray]:
+    """`warp` of each layer of one picture (`Face.layers`); a second one has half the size."""
+    return [warp(layer, halved(at_HW2) if n else at_HW2) for n, layer in enumerate(layers)]
+
+
+def warp_around(
+    layers: Sequence[np.ndarray], at_HW2: np.ndarray, where_RC: np.ndarray, nodes: Nodes, out: Sequence[np.ndarray]
+) -> None:
+    """`warp_layers` into `out`, of the map's size, around the nodes of `where_RC`, bool, alone."""
     for here in _parts(where_RC, nodes):
-        cv2.remap(image_HWC, at_HW2[here], None, cv2.INTER_CUBIC, dst=out_HWC[here], borderMode=cv2.BORDER_REPLICATE)
-    return out_HWC
+        _read(layers[0], at_HW2[here], out[0][here])
+        if len(layers) > 1:
+            half = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in here)
+            _read(layers[1], halved(at_HW2[tuple(slice(2 * s.start, 2 * s.stop) for s in half)]), out[1][half])
+
+
+def _read(image: np.ndarray, at_HW2: np.ndarray, out: np.ndarray) -> None:
+    cv2.remap(image, at_HW2, None, cv2.INTER_CUBIC, dst=out, borderMode=cv2.BORDER_REPLICATE)
+
+
+def halved(at_HW2: np.ndarray) -> np.ndarray:
+    """The places of a map, H and W even, as its chroma at half the size is read, which lies in the middle of its
+    blocks of four."""
+    size = (at_HW2.shape[1] // 2, at_HW2.shape[0] // 2)
+    return (cv2.resize(at_HW2, size, interpolation=cv2.INTER_AREA) - np.float32(0.5)) * np.float32(0.5)
 
 
 def _parts(where_RC: np.ndarray, nodes: Nodes) -> list[tuple[slice, slice]]:
