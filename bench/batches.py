@@ -27,6 +27,7 @@ import torch
 import yaml
 
 import dubbing
+from dubbing import media
 from dubbing.config import Config
 from dubbing.generators.rewrite import generator
 from dubbing.generators.rewrite.batches import in_batches
@@ -62,12 +63,12 @@ class Both:
 
     def __call__(self, one: Wanted, grid: int = 48) -> Patch:
         told = self.told[self.shot]
-        if self.deep:
-            one = replace(one, target=_deep(one.target), donors=[(_deep(f), w) for f, w in one.donors])
-        if told.frames + len(self._held) >= self.most:
-            return render(one, grid)
+        as_bgr = _deep if self.deep else _plain
+        one = replace(one, target=as_bgr(one.target), donors=[(as_bgr(f), w) for f, w in one.donors])
         began = time.process_time()
-        found = render(one, grid)
+        found = _rendered(one, grid)
+        if told.frames + len(self._held) >= self.most:
+            return found
         told.seconds[0] += time.process_time() - began
         self._held.append((one, found))
         if len(self._held) == self.frames:
@@ -83,7 +84,7 @@ class Both:
             self.meta = False
         told = self.told[self.shot]
         began = time.process_time()
-        made = list(in_batches((one for one, _ in self._held), "cpu", most=self.frames))
+        made = [_of(*both) for both in in_batches((one for one, _ in self._held), "cpu", most=self.frames)]
         told.seconds[1] += time.process_time() - began
         for (one, found), other in zip(self._held, made, strict=True):
             self._compare(told, one, found, other)
@@ -133,6 +134,20 @@ def without_values(frames: list[Wanted]) -> None:
     finally:
         torch.Tensor.cpu = real  # type: ignore[method-assign]
     print(f"meta: {len(frames)} frames, {len(back)} copies from the device: {', '.join(str(tuple(s)) for s in back)}")
+
+
+def _rendered(one: Wanted, grid: int) -> Patch:
+    return _of(*render(one, grid))
+
+
+def _of(pixels: np.ndarray | media.Planes, matte_HW: np.ndarray) -> Patch:
+    assert isinstance(pixels, np.ndarray), "of BGR it makes BGR"
+    return pixels, matte_HW
+
+
+def _plain(face: Face) -> Face:
+    """As BGR, which a batch is made of."""
+    return replace(face, pixels=face.bgr_HWC)
 
 
 def _deep(face: Face) -> Face:
