@@ -18,6 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dubbing.records import Samples
+
 __all__ = [
     "MESH_PX", "Box", "Detector", "Hands", "MeshTracker", "Meshes",
     "at_mesh_px", "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
@@ -218,6 +220,13 @@ def _numbers(face: Any) -> np.ndarray:
     return np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32)
 
 
+def _small(picture: np.ndarray) -> np.ndarray:
+    """A picture made square at its right or below, at MESH_PX."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    return at_mesh_px(cv2.copyMakeBorder(picture, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE))
+
+
 class MeshTracker:
     """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
@@ -230,12 +239,12 @@ class MeshTracker:
         self._turn = turn
         self._model = self._meshes.lend()
 
-    def find(self, bgr_HWC: np.ndarray) -> np.ndarray | None:
-        """The mesh in pixels of this crop, float32 (478, 3), or None where no face is seen."""
-        height, width = bgr_HWC.shape[:2]
-        side = max(height, width)
-        square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
-        points = self._meshes.fit(self._model, turned(cv2.cvtColor(at_mesh_px(square), cv2.COLOR_BGR2RGB), self._turn))
+    def find(self, crop: np.ndarray | Samples) -> np.ndarray | None:
+        """The mesh in pixels of this crop, float32 (478, 3), or None where no face is seen. crop: uint8 BGR, or samples
+        of which only a small picture is converted."""
+        side = max(crop.shape[:2])
+        bgr = _small(crop) if isinstance(crop, np.ndarray) else crop.scaled(_small)
+        points = self._meshes.fit(self._model, turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._turn))
         return None if points is None else points_back(points * np.float32(side), (side, side), self._turn)
 
     def close(self) -> None:

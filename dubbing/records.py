@@ -8,6 +8,7 @@ resampled back on the way out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -87,13 +88,18 @@ class Line:
 
 
 class Samples(Protocol):
-    """Pixels that are kept otherwise than as BGR. shape: begins with H and W; bgr: uint8 (H, W, 3), to look at."""
+    """Pixels that are kept otherwise than as BGR. shape: begins with H and W; bgr: uint8 (H, W, 3), to look at; shown:
+    a part of it; scaled: all of it, each layer of samples made by the function that is given, and all of one size."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
 
     @property
     def bgr(self) -> np.ndarray: ...
+
+    def shown(self, rows: slice, columns: slice) -> np.ndarray: ...
+
+    def scaled(self, each: Callable[[np.ndarray], np.ndarray]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)

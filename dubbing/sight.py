@@ -44,6 +44,9 @@ __all__ = [
     "said_by",
 ]
 
+Crop = np.ndarray | media.Planes
+"""A part of a picture: uint8 (H, W, 3) BGR, or the film's own samples where they are 4:2:0."""
+
 _SEEN, _MOMENTS = "seen.npz", "moments.npz"
 _SAID = "said "
 HELD_BYTES = 128_000_000  # of crops that wait for their patches in memory; more do on disk
@@ -129,31 +132,40 @@ class Sight:
         """Where the crop of a frame of the film lies that it looks at: (x, y, width, height), all of one size."""
         return self._boxes[frame - self._track.start_frame]
 
-    def see(self, before_HWC: np.ndarray, patch: Patch) -> None:
-        """One rendered frame. before_HWC: the source in its box, uint8 BGR."""
+    def crop(self, picture: media.Picture) -> Crop:
+        """What lies in its box of a picture of the film."""
+        return _crop(picture, self.box(picture.frame))
+
+    def see(self, before: Crop, patch: Patch) -> None:
+        """One rendered frame. before: its `crop` of the source."""
         n = patch.frame - self._track.start_frame
         x, y, _, _ = self._boxes[n]
-        after = media.composite(before_HWC, patch, x, y)
+        after: Crop
+        if isinstance(before, media.Planes) and isinstance(patch.pixels, media.Planes):
+            after = media.laid_over(before, patch, x, y)
+        else:
+            before = before.bgr if isinstance(before, media.Planes) else before
+            after = media.composite(before, patch, x, y)
         found = self._found(n, after)
         was_P2 = self._track.mesh_NP3[n, :, :2] - (x, y)
         if found is not None:
             self.seen.at.append(n)
             self.seen.meshes.append(found)
-        if self._asked:
-            now_P2 = was_P2 if found is None else found[:, :2] - (x, y)
-            pair = FramePair(patch.frame, before_HWC, after, was_P2, now_P2)
-            for metric in self._asked:
-                if numbers := tuple(metric.frame(pair)):
-                    self.seen.said[said_by(metric)].append(numbers)
-        self.sheet.add(patch.frame, before_HWC, after, was_P2)
+        now_P2 = was_P2 if found is None else found[:, :2] - (x, y)
+        pair = FramePair(patch.frame, before, after, was_P2, now_P2)
+        for metric in self._asked:
+            if numbers := tuple(metric.frame(pair)):
+                self.seen.said[said_by(metric)].append(numbers)
+        if self.sheet.wants(patch.frame):
+            self.sheet.add(patch.frame, pair.before_HWC, pair.after_HWC, was_P2)
 
-    def _found(self, n: int, after_HWC: np.ndarray) -> np.ndarray | None:
+    def _found(self, n: int, after: Crop) -> np.ndarray | None:
         """The mesh of a frame in pixels of the picture, float32 (478, 3); None where no face is seen."""
         if self._known is not None:
             return self._known.get(n)
         if self._tracker is None:
             self._tracker = MeshTracker(self._meshes, self._turn)
-        found = self._tracker.find(after_HWC)
+        found = self._tracker.find(after)
         return None if found is None else (found + (*self._boxes[n][:2], 0)).astype(np.float32)
 
     def save(self, folder: Path, *, part: bool) -> None:
@@ -215,8 +227,12 @@ def look_again(
             if patch is None or patch.frame != picture.frame:
                 continue
             if patch.frame in meant:
-                sight.see(picture.bgr(box=sight.box(picture.frame)), patch)
+                sight.see(sight.crop(picture), patch)
             patch = next(patches, None)
+
+
+def _crop(picture: media.Picture, box: tuple[int, int, int, int]) -> Crop:
+    return picture.planes(box) if picture.planar else picture.hold(box)
 
 
 class SourceCrops:
@@ -238,7 +254,8 @@ class SourceCrops:
         self._still = still
         self._picture: media.Picture | None = None
         self._scratch = scratch
-        self._held: dict[int, np.ndarray] = {}
+        self._held: dict[int, Crop] = {}
+        self._colour: Any = None  # of crops that wait in the file as samples
         self._file: Any = None
         self._places: dict[int, int] = {}
         self._free: list[int] = []
@@ -253,14 +270,15 @@ class SourceCrops:
         if frame not in self._wanted:
             return
         box = self._box(frame)
-        size = 3 * box[2] * box[3]
+        size = (3 * box[2] * box[3]) >> picture.planar
         if (len(self._held) + 1) * size <= HELD_BYTES:
-            self._held[frame] = picture.hold(box)
+            self._held[frame] = _crop(picture, box)
             self._wanted.discard(frame)
             return
         if self._full or not self._free and (self._slots + 1) * size > _MOST_BYTES:
             return
-        crop = picture.hold(box)
+        kept = _crop(picture, box)
+        self._colour, crop = (kept.colour, kept.both) if isinstance(kept, media.Planes) else (None, kept)
         slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, slot + 1)
         try:
@@ -279,23 +297,23 @@ class SourceCrops:
         self._wanted.discard(frame)
         self._places[frame] = slot
 
-    def take(self, frame: int) -> np.ndarray:
-        """The crop of a frame, once, uint8 BGR; frames rise. One that was not kept is decoded."""
+    def take(self, frame: int) -> Crop:
+        """The crop of a frame, once; frames rise. One that was not kept is decoded."""
         if (held := self._held.pop(frame, None)) is not None:
             return held
         _, _, width, height = box = self._box(frame)
         slot = self._places.pop(frame, None)
         if slot is None:
             self._wanted.discard(frame)
-            return self._shown(frame).bgr(box=box)
+            return _crop(self._shown(frame), box)
         self._free.append(slot)
-        crop = np.empty((height, width, 3), np.uint8)
+        crop = np.empty((height, width, 3) if self._colour is None else (height * 3 // 2, width), np.uint8)
         size, done = crop.nbytes, 0
         while done < size:
             part = os.pread(self._file.fileno(), size - done, slot * size + done)
             crop.reshape(-1)[done : done + len(part)] = np.frombuffer(part, np.uint8)
             done += len(part)
-        return crop
+        return crop if self._colour is None else media.Planes(crop, self._colour)
 
     def _shown(self, frame: int) -> media.Picture:
         """A picture of the film, decoded again."""

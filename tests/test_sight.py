@@ -64,14 +64,14 @@ def test_crops_wait_for_patches_and_are_decoded_again_where_none_waits(
     """In memory, and on disk as soon as there are more than two."""
     film, line, _, _ = shot
     box = (40, 20, 64, 48)
-    monkeypatch.setattr(sight, "HELD_BYTES", most if most > 2 else most * 64 * 48 * 3)
+    monkeypatch.setattr(sight, "HELD_BYTES", most if most > 2 else most * 64 * 48 * 3 // 2)
     shown = {p.frame: p for p in media.read(film, line, 20, 30, threads=1)}
     with sight.SourceCrops(film, line, lambda frame: box, range(20, 30), scratch=tmp_path) as crops:
         for frame in (20, 21, 22, 26):
             crops.watch(shown[frame])
         crops.watch(shown[20])
         for frame in (20, 22, 25, 26, 29):
-            assert np.array_equal(crops.take(frame), shown[frame].bgr(box=box)), frame
+            assert np.array_equal(crops.take(frame).bgr, shown[frame].bgr(box=box)), frame
     assert not list(tmp_path.iterdir())
 
 
@@ -172,7 +172,7 @@ def test_crops_are_decoded_again_where_the_disk_has_no_room_for_them(
 ) -> None:
     film, line, _, _ = shot
     box = (40, 20, 64, 48)
-    monkeypatch.setattr(sight, "HELD_BYTES", 64 * 48 * 3)
+    monkeypatch.setattr(sight, "HELD_BYTES", 64 * 48 * 3 // 2)
     shown = {p.frame: p for p in media.read(film, line, 20, 26, threads=1)}
     with sight.SourceCrops(film, line, lambda frame: box, range(20, 26), scratch=tmp_path) as crops:
         crops.watch(shown[20])
@@ -182,11 +182,11 @@ def test_crops_are_decoded_again_where_the_disk_has_no_room_for_them(
             crops.watch(shown[22])
         crops.watch(shown[23])
         for frame in range(20, 26):
-            assert np.array_equal(crops.take(frame), shown[frame].bgr(box=box)), frame
+            assert np.array_equal(crops.take(frame).bgr, shown[frame].bgr(box=box)), frame
     with sight.SourceCrops(film, line, lambda frame: box, range(20, 26), scratch=tmp_path / "none") as crops:
         for frame in (20, 21):
             crops.watch(shown[frame])
-        assert np.array_equal(crops.take(21), shown[21].bgr(box=box))
+        assert np.array_equal(crops.take(21).bgr, shown[21].bgr(box=box))
 
 
 @pytest.mark.parametrize("unseen", [None, "1/face_2"])

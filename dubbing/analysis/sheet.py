@@ -32,9 +32,13 @@ class Sheet:
         self.columns: dict[str, np.ndarray] = {}
         """Pictures of the moments, uint8 (H, W, 3), by `frame_<number>`."""
 
+    def wants(self, frame: int) -> bool:
+        """Whether it is one of the sheet's moments."""
+        return frame in self._frames
+
     def add(self, frame: int, before_HWC: np.ndarray, after_HWC: np.ndarray, mesh_P2: np.ndarray) -> None:
         """Add the pictures of a frame, if it is one of the sheet's moments. mesh_P2: (478, 2) pixels of these crops."""
-        if frame not in self._frames:
+        if not self.wants(frame):
             return
         head = np.full((_HEAD, self._cell_px, 3), 32, np.uint8)
         text = f"{self._line.timecode(frame)}  #{frame}  {self._labels.get(frame, '')}"

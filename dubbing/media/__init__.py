@@ -19,7 +19,7 @@ from dubbing.media.master_parts import make_part
 from dubbing.media.numbered import CONTAINER as SEQUENCE
 from dubbing.media.numbered import check_sequence
 from dubbing.media.packed import PackedWriter
-from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
+from dubbing.media.paste import PatchQueue, laid_over, own_pixels, pasted_frames
 from dubbing.media.patches import (
     MOUTH,
     PatchWriter,
@@ -47,9 +47,9 @@ __all__ = [
     "PackedWriter", "PatchQueue", "PatchWriter", "Photograph", "Picture", "Planes", "Proof", "Scan", "SpanScan", "Sums",
     "TrackDelivery", "VideoInfo", "audio_length", "carriage", "changes", "check_picture", "check_sequence",
     "check_sound", "chosen", "compare_pictures", "composite", "delivery", "encode_master", "encode_masters", "excerpt",
-    "film_of", "fractions", "is_photograph", "join_patches", "key_frames", "known_formats", "layer_bytes",
-    "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "picture_bytes", "planar_colour", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph",
-    "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks",
-    "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
+    "film_of", "fractions", "is_photograph", "join_patches", "key_frames", "known_formats", "laid_over",
+    "layer_bytes", "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames", "patch_frames",
+    "patch_of", "picture_bytes", "planar_colour", "probe", "prove", "prove_part", "read", "read_patches",
+    "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between",
+    "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
 ]  # fmt: skip

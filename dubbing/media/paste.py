@@ -35,6 +35,7 @@ __all__ = [
     "Keep",
     "PatchQueue",
     "covered",
+    "laid_over",
     "own_pixels",
     "paste",
     "pasted",
@@ -113,7 +114,10 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     sub, turn = layout.sub, film.rotation_deg
     coded = (frame.width, frame.height)
     if isinstance(patch.pixels, Planes) and (sub, layout.depth) == (LAYOUT.sub, LAYOUT.depth):
-        _paste_planes(frame, patch, patch.pixels, turn)
+        rows, columns = patch.matte_HW.shape
+        x, y, _, _ = coded_box((patch.x, patch.y, columns, rows), turn, coded)
+        over = [turn_back(plane, turn) for plane in patch.pixels.three]
+        _lay(planes_of(frame), over, turn_back(patch.matte_HW, turn), (x, y))
         return
     patch = own_pixels(patch, Grid.of(*coded, film.aspect), turn)
     height, width = patch.matte_HW.shape
@@ -135,25 +139,30 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
         plane[at] = _blended(old, new[inside], weight[inside], layout.depth)
 
 
-def _paste_planes(frame: Any, patch: Patch, pixels: Planes, turn: int) -> None:
-    """`paste` of the film's own samples: its frame and the patch lie on one grid of chroma blocks."""
-    height, width = patch.matte_HW.shape
-    coded = (frame.width, frame.height)
-    x, y, width, height = coded_box((patch.x, patch.y, width, height), turn, coded)
-    matte = turn_back(patch.matte_HW, turn)
+def laid_over(below: Planes, patch: Patch, x: int, y: int) -> Planes:
+    """A crop of the upright picture at (x, y), both even, with a patch of samples over it, as `paste` lays it."""
+    made = Planes(below.both.copy(), below.colour)
+    assert isinstance(patch.pixels, Planes)
+    _lay(made.three, patch.pixels.three, patch.matte_HW, (patch.x - x, patch.y - y))
+    return made
+
+
+def _lay(below: Sequence[np.ndarray], new: Sequence[np.ndarray], matte: np.ndarray, corner: tuple[int, int]) -> None:
+    """Blend planes of 4:2:0 of 8 bits into others, in place. corner: where the new ones lie in them, even numbers."""
+    (x, y), (height, width) = corner, below[0].shape
     first, above, w, h = cv2.boundingRect(matte)
-    left, right = max(0, (x + first) // 2 * 2), min(coded[0], (x + first + w + 1) // 2 * 2)
-    top, bottom = max(0, (y + above) // 2 * 2), min(coded[1], (y + above + h + 1) // 2 * 2)
+    left, right = max(0, (x + first) // 2 * 2), min(width, (x + first + w + 1) // 2 * 2)
+    top, bottom = max(0, (y + above) // 2 * 2), min(height, (y + above + h + 1) // 2 * 2)
     if w == 0 or left >= right or top >= bottom:
         return
     weight = np.ascontiguousarray(matte[top - y : bottom - y, left - x : right - x])
     chroma_weight = _chroma_weight(weight, LAYOUT.sub)
-    for index, (plane, new) in enumerate(zip(planes_of(frame), pixels.three, strict=False)):
-        s = index > 0
+    for index, (plane, samples) in enumerate(zip(below, new, strict=False)):
+        s = int(index > 0)
         at = (slice(top >> s, bottom >> s), slice(left >> s, right >> s))
         there = (slice((top - y) >> s, (bottom - y) >> s), slice((left - x) >> s, (right - x) >> s))
-        samples = np.ascontiguousarray(turn_back(new, turn)[there])
-        plane[at] = _blended(plane[at], samples, chroma_weight if s else weight, LAYOUT.depth)
+        own, over = np.ascontiguousarray(plane[at]), np.ascontiguousarray(samples[there])
+        plane[at] = _blended(own, over, chroma_weight if s else weight, LAYOUT.depth)
 
 
 def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:

@@ -6,7 +6,7 @@ pictures are BGR (`Picture.kept_bgr`). It knows no file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,6 +79,11 @@ class Planes:
         return self.both[height:].reshape(height // 2, width // 2, 2)
 
     @property
+    def layers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Luma and chroma."""
+        return self.luma, self.chroma
+
+    @property
     def three(self) -> list[np.ndarray]:
         """The three planes as a frame has them: views, of chroma of every other sample."""
         return [self.luma, self.chroma[..., 0], self.chroma[..., 1]]
@@ -87,6 +92,10 @@ class Planes:
     def bgr(self) -> np.ndarray:
         """uint8 (H, W, 3), display-referred, as `Colour.bgr` of the planes."""
         return self.shown(slice(None), slice(None))
+
+    def scaled(self, each: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`bgr` at another size, uint8: each makes luma, (H, W), and chroma, (H / 2, W / 2, 2), of one size."""
+        return cv2.transform(cv2.merge([each(layer) for layer in self.layers]), self.colour.to_bgr)
 
     def shown(self, rows: slice, columns: slice) -> np.ndarray:
         """`bgr` of a part of it, uint8, whose other pixels are not converted."""

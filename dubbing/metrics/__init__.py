@@ -17,6 +17,7 @@ import numpy as np
 
 from dubbing import plugins
 from dubbing.face import canonical, mouth_measures
+from dubbing.records import Samples
 
 __all__ = ["COLUMN", "FramePair", "Metric", "RenderedShot", "built_in", "identities", "load", "looks", "measure",
            "names", "others"]  # fmt: skip
@@ -29,15 +30,26 @@ _CLASS = ("version", "unit", "range", "frame", "of")
 class FramePair:
     """One frame that was rendered: the face's surroundings in source and result, of one size and place.
 
-    frame: its number in the title; before_HWC, after_HWC: uint8 BGR; before_P2, after_P2: the meshes found in them,
-    float32 (478, 2) pixels of these pictures. Only to read.
+    frame: its number in the title; before, after: uint8 (H, W, 3) BGR, or samples that become it when somebody asks
+    for `before_HWC` and `after_HWC`; before_P2, after_P2: the meshes found in them, float32 (478, 2) pixels of these
+    pictures. Only to read.
     """
 
     frame: int
-    before_HWC: np.ndarray
-    after_HWC: np.ndarray
+    before: np.ndarray | Samples
+    after: np.ndarray | Samples
     before_P2: np.ndarray
     after_P2: np.ndarray
+
+    @property
+    def before_HWC(self) -> np.ndarray:
+        """uint8 (H, W, 3) BGR."""
+        return self.before if isinstance(self.before, np.ndarray) else self.before.bgr
+
+    @property
+    def after_HWC(self) -> np.ndarray:
+        """uint8 (H, W, 3) BGR."""
+        return self.after if isinstance(self.after, np.ndarray) else self.after.bgr
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dubbing.face import LIPS
 from dubbing.metrics import FramePair, Metric, RenderedShot
+from dubbing.records import Samples
 
 __all__ = ["STILL", "Following", "LipLeak", "RestOpening", "Sharpness", "SilenceMotion"]
 
@@ -106,7 +107,7 @@ class Sharpness(Metric):
 
     def frame(self, pair: FramePair) -> Sequence[float]:
         """Detail of source and result, code values."""
-        return _detail(pair.before_HWC, pair.before_P2), _detail(pair.after_HWC, pair.after_P2)
+        return _detail(pair.before, pair.before_P2), _detail(pair.after, pair.after_P2)
 
     def of(self, shot: RenderedShot) -> float | None:
         if not len(shot.seen_KC):
@@ -115,15 +116,17 @@ class Sharpness(Metric):
         return float(after / max(before, 1e-6))
 
 
-def _detail(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> float:
+def _detail(picture: np.ndarray | Samples, mesh_P2: np.ndarray) -> float:
     """Mean absolute Laplacian of the mouth's surroundings, in code values."""
     lips = mesh_P2[list(LIPS)]
     low, high = lips.min(0), lips.max(0)
     room = 0.25 * (high - low).max()
     x0, y0 = np.maximum(np.floor(low - room), 0).astype(int)
     x1, y1 = np.ceil(high + room).astype(int)
-    part = bgr_HWC[y0:y1, x0:x1]
-    if part.size == 0:
+    height, width = picture.shape[:2]
+    if y0 >= min(y1, height) or x0 >= min(x1, width):
         return 0.0
+    around = slice(y0, y1), slice(x0, x1)
+    part = picture[around] if isinstance(picture, np.ndarray) else picture.shown(*around)
     gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
     return float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean())

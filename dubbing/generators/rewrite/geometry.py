@@ -71,7 +71,7 @@ class Face:
     @property
     def layers(self) -> tuple[np.ndarray, ...]:
         """What is bent and blended: BGR (H, W, 3), or luma (H, W) and chroma (H / 2, W / 2, 2)."""
-        return (self.pixels.luma, self.pixels.chroma) if isinstance(self.pixels, Planes) else (self.pixels,)
+        return self.pixels.layers if isinstance(self.pixels, Planes) else (self.pixels,)
 
     @property
     def local_P2(self) -> np.ndarray:

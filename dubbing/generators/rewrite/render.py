@@ -88,14 +88,13 @@ def _shrunk(plane_HW: np.ndarray) -> np.ndarray:
 
 
 def _blackened(face: Planes, matte_HW: np.ndarray) -> Planes:
-    """The samples of a face, black where its matte, uint8, is zero, and all around; in place."""
-    black = 0 if face.colour.full else 16
-    _, gone = cv2.threshold(matte_HW, 0, 1, cv2.THRESH_BINARY_INV)
-    face.luma[gone > 0] = black
-    height, width = (n // 2 for n in gone.shape)
-    nothing = cv2.resize(gone * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA) == 255
-    face.chroma[nothing] = 128
-    return face
+    """The samples of a face, black where its matte, uint8, is zero, and chroma where it is in a whole block."""
+    made = Planes(np.empty_like(face.both), face.colour)
+    made.luma[:], made.chroma[:] = 0 if face.colour.full else 16, 128
+    blocks = cv2.dilate(matte_HW, np.ones((2, 2), np.uint8), anchor=(0, 0))[::2, ::2]
+    cv2.copyTo(face.chroma, np.ascontiguousarray(blocks), made.chroma)
+    cv2.copyTo(face.luma, matte_HW, made.luma)
+    return made
 
 
 def finished(face_HWC: np.ndarray, matte_HW: np.ndarray, wanted: Wanted, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +185,7 @@ def _colour_plane(
     rows, cols, basis = ring
     if not len(rows):
         return np.zeros((3, *mouth.shape[2:]), np.float32)
-    rows, cols = rows >> less, cols >> less
+    rows, cols, basis = rows[:: 1 + less] >> less, cols[:: 1 + less] >> less, basis[:: 1 + less]
     difference = (face[rows, cols].astype(np.float32) - mouth[rows, cols]).reshape(len(rows), -1)
     apart = np.abs(difference)
     last = int(0.9 * (apart.size - 1))
