@@ -3,8 +3,8 @@
     python -m bench.cost FILM --dub fr=FR.flac [--dub de=DE.flac] [--frames 300] [--flame docs/flame.svg] [--top 12]
         [--json COSTS.json]
 
-Everything runs in this process, held on one core, one language after the other, and before and after it the same film
-is decoded and encoded once with the master's own settings, whose mean is the measure: ratios hold on any machine. For
+Everything runs in this process, held on one core, one language after the other, and before and after each the same film
+is decoded and encoded once with the master's own settings, whose mean is its measure: ratios hold on any machine. For
 each language and stage: processor seconds, milliseconds a frame of film and a re-rendered frame, the ratio, and
 megabytes that were read and written by calls (a picture in memory that is handed on counts for nothing). Then
 the functions of this package in which the time went, by themselves with the libraries that they call. --frames takes
@@ -13,7 +13,8 @@ the first frames of the film alone. --untouched copy: masters take over the sour
 --json what the tables say (`bench.scale` and `bench.schedule` read it).
 
 Functions are found by looking, every few milliseconds of processor time, at what is being called; a look weighs as much
-as the processor time since the one before it, so that a long call into a library counts whole. It costs under 1 %.
+as the processor time since the one before it, so that a long call into a library counts whole. It costs some percent
+where an encoder's threads take turns on one core, so the measure is looked at as well.
 """
 
 from __future__ import annotations
@@ -121,9 +122,11 @@ def once(source: Path, sound: Path, folder: Path) -> float:
     """Processor seconds of decoding a film and encoding every picture of it as a master of it is."""
     line, plan = media.timeline(source), media.delivery(media.probe(source), media.probe(sound))
     whole = replace(plan, picture=replace(plan.picture, notice="all of it is encoded"))
-    before = time.process_time()
+    watch, before = Watch(), time.process_time()
     write_masters(source, line, [], sound, {folder / f"whole{plan.extension}": whole}, language="fr")
-    return time.process_time() - before
+    spent = time.process_time() - before
+    watch.close()
+    return spent
 
 
 def shorter(source: Path, target: Path, frames: int) -> Path:
@@ -185,7 +188,7 @@ def _row(stage: str, s: Spent, measure: float, frames: int, rendered: int) -> No
     )
 
 
-def functions(watch: Watch, most: int, measure: float) -> None:
+def functions(watch: Watch, most: int) -> None:
     """Print in which functions of this package the time of each dear stage went."""
     for stage, s in sorted(watch.stages.items(), key=lambda item: -item[1].seconds)[:8]:
         own: Counter[str] = Counter()
@@ -226,16 +229,21 @@ def main() -> None:
         watches: dict[str, Watch] = {}
         for n, one in enumerate(dubs):
             watches[one] = language(folder, film, dict(list(dubs.items())[: n + 1]), more)
-        measures.append(once(film, next(iter(dubs.values())), folder))
-        measure = sum(measures) / len(measures)
+            measures.append(once(film, next(iter(dubs.values())), folder))
         print("decoding and encoding once: " + ", ".join(f"{m:.1f} s" for m in measures))
-        told: dict[str, object] = {"film": film.name, "frames": len(line), "once_s": measure, "languages": {}}
+        told: dict[str, object] = {
+            "film": film.name,
+            "frames": len(line),
+            "once_s": sum(measures) / len(measures),
+            "languages": {},
+        }
         for n, (one, watch) in enumerate(watches.items()):
             rows = read_rows(folder / "out" / "film" / one / "faces.parquet")
             rendered = sum(row["rendered_frames"] for row in rows)
+            measure = (measures[n] + measures[n + 1]) / 2
             table(f"{'first' if n == 0 else 'further'} language {one}", watch, measure, len(line), rendered)
             print(f"{watch.wall_s:.1f} s by the clock, {watch.wall_s / length_s:.2f} of the film's length")
-            functions(watch, args.top, measure)
+            functions(watch, args.top)
             stages = {
                 stage: {"s": s.seconds, "read": s.read, "written": s.written} for stage, s in watch.stages.items()
             }

@@ -144,11 +144,10 @@ class PatchWriter:
         return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
 
     def _write_planes(self, patch: Patch, colour: Colour) -> Patch:
-        own = isinstance(patch.pixels, Planes)
-        pixels = patch.pixels if own else Planes.of_bgr(patch.bgr_HWC, colour)
-        assert isinstance(pixels, Planes)
-        self._keep(pixels.three, patch.matte_HW)
-        return patch if own else replace(patch, pixels=pixels)
+        own = patch.pixels
+        planes = own if isinstance(own, Planes) else Planes.of_bgr(patch.bgr_HWC, colour)
+        self._keep(planes.three, patch.matte_HW)
+        return patch if planes is own else replace(patch, pixels=planes)
 
     def _keep(self, planes: Sequence[np.ndarray], matte: np.ndarray) -> None:
         """A frame in both streams."""
@@ -302,9 +301,11 @@ def read_patches(
                         held.clear()
                         if whole:
                             bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
-                        deep = bgr if bgr.dtype == np.uint16 else None
-                        shown = bgr if deep is None else _shown(deep, transfer, not own)
-                        yield Patch(frame, x, y, shown, matte, deep)
+                        if bgr.dtype == np.uint8:
+                            yield Patch(frame, x, y, bgr, matte)
+                        else:
+                            shown = np.zeros(bgr.shape, np.uint8) if own else display(bgr, transfer)
+                            yield Patch(frame, x, y, shown, matte, bgr)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:
@@ -353,11 +354,6 @@ def _picture(frames: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
 def _widened(bgr_HWC: np.ndarray, bits: int) -> np.ndarray:
     """Samples of so many bits over all of 16, uint16."""
     return cv2.multiply(bgr_HWC, 65535 / ((1 << bits) - 1), dtype=cv2.CV_16U)
-
-
-def _shown(deep_HWC: np.ndarray, transfer: int, wanted: bool) -> np.ndarray:
-    """A deep picture in 8 bits; black where that is not wanted."""
-    return display(deep_HWC, transfer) if wanted else np.zeros(deep_HWC.shape, np.uint8)
 
 
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
