@@ -116,8 +116,9 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     if isinstance(patch.pixels, Planes) and (sub, layout.depth) == (LAYOUT.sub, LAYOUT.depth):
         rows, columns = patch.matte_HW.shape
         x, y, _, _ = coded_box((patch.x, patch.y, columns, rows), turn, coded)
-        over = [turn_back(plane, turn) for plane in patch.pixels.three]
-        _lay(planes_of(frame), over, turn_back(patch.matte_HW, turn), (x, y))
+        over = [*patch.pixels.three, patch.matte_HW]
+        *over, matte = [turn_back(plane, turn) for plane in over] if turn else over
+        _lay(planes_of(frame), over, matte, (x, y))
         return
     patch = own_pixels(patch, Grid.of(*coded, film.aspect), turn)
     height, width = patch.matte_HW.shape
