@@ -86,7 +86,7 @@ class Echo:
                 x, y, w, h = boxes[n]
                 matte = np.zeros((h, w), np.uint8)
                 matte[h // 4 : -h // 4, w // 4 : -w // 4] = 255
-                yield Rendered(Patch(picture.frame, x, y, picture.bgr(box=boxes[n]), matte), float(opening[n]))
+                yield Rendered(Patch(picture.frame, x, y, picture.planes(boxes[n]), matte), float(opening[n]))
 
 
 @pytest.fixture(scope="module")
