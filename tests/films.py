@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from dubbing import config, manifest
 from dubbing.engine import Event, Report, run_job
@@ -54,22 +55,36 @@ def started_by(film: Path, out: Path) -> set[str]:
     return started
 
 
-def facts(files: Mapping[str, bytes]) -> dict[str, Any]:
+def of_hindi(film: Path, folder: Path, **more: Any) -> Path:
+    """A smaller manifest, of the Hindi dub alone: half of the short film's work. more: what it says besides."""
+    job = yaml.safe_load(film.read_text("utf-8"))
+    job["titles"][0]["video"] = str(film.parent / job["titles"][0]["video"])
+    job["titles"][0]["dubs"] = [d for d in job["titles"][0]["dubs"] if d["language"] == "hi"]
+    for dub in job["titles"][0]["dubs"]:
+        dub |= {k: str(film.parent / dub[k]) for k in ("audio", "dialogue") if k in dub}
+    made = folder / "hindi.yaml"
+    made.write_text(yaml.safe_dump({**job, **more}), "utf-8")
+    return made
+
+
+def facts(files: Mapping[str, bytes], languages: Collection[str] = ("hi", "ta")) -> dict[str, Any]:
     """Masters, patches and tables of the short film's two dubs, without the time they took. files: path in the output
-    folder -> content."""
+    folder -> content; languages: of the dubs that are looked at."""
     found: dict[str, Any] = {}
     for name, data in files.items():
+        if name.split("/")[1:2] not in [[language] for language in languages]:
+            continue
         if name.endswith(("/shots.parquet", "/faces.parquet")):
             found[name] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(data)]
         elif name.endswith("/patch.nut") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
             found[name] = hashlib.sha256(data).hexdigest()
-    assert len(found) == 8, sorted(found)  # two languages: two tables, a patch and a master each
+    assert len(found) == 4 * len(languages), sorted(found)  # of each: two tables, a patch and a master
     return found
 
 
-def facts_on_disk(out: Path) -> dict[str, Any]:
+def facts_on_disk(out: Path, languages: Collection[str] = ("hi", "ta")) -> dict[str, Any]:
     """`facts` of an output folder on this machine."""
-    return facts({p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+    return facts({p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}, languages)
 
 
 def shared_by_processes(base: Path, name: str, make: Callable[[Path], object]) -> Path:

@@ -32,9 +32,15 @@ def test_a_tensor_is_the_same_to_the_bit(other, key):
 
 @pytest.mark.long
 def test_every_published_network_is_the_same_to_the_bit(other, published_keys):
+    """Of each the largest tensor is compared whole, and of every tensor the first slices: a name gives one stream of
+    noise, of which a smaller shape takes less."""
     for file in sorted(GOLDEN.glob("*.keys.json")):
-        for key, shape in published_keys(file.name.removesuffix(".keys.json")).items():
-            assert (formula.tensor(key, shape) == other.tensor(key, tuple(shape))).all(), (file.name, key)
+        shapes = published_keys(file.name.removesuffix(".keys.json"))
+        whole = max(shapes, key=lambda key: np.prod(shapes[key]))
+        for key, full in shapes.items():
+            few = [min(n, 1 + 2000 // int(np.prod(full[1:]))) for n in full[:1]]
+            shape = tuple(full if key == whole else few + full[1:])
+            assert (formula.tensor(key, shape) == other.tensor(key, shape)).all(), (file.name, key)
 
 
 @pytest.mark.parametrize("key", SHAPES)

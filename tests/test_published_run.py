@@ -69,17 +69,20 @@ def out(finished: Finished, copied: Path, model_store: Path, tmp_path_factory: p
     """A run in one process, with everything published at once, on what a run without it has analysed."""
     where = tmp_path_factory.mktemp("published") / "out"
     shutil.copytree(finished.out / "film" / "analysis", where / "film" / "analysis")
-    dub_with({"name": "wav2lip", "model": str(model_store / "my wav2lip.pth")}, copied, model_store, where)
+    wav2lip = {"name": "wav2lip", "model": str(model_store / "my wav2lip.pth")}
+    dub_with(wav2lip, copied, model_store, where, config.Sync(expert="wav2lip_color"))
     return where
 
 
-def dub_with(generator: dict[str, Any], copied: Path, model_store: Path, where: Path) -> None:
-    """The film's first dub."""
+def dub_with(
+    generator: dict[str, Any], copied: Path, model_store: Path, where: Path, sync: config.Sync | None = None
+) -> None:
+    """The film's first dub. sync: how it is scored; by the expert that is everyone's, if nothing else is said."""
     text = yaml.safe_load(copied.read_text()) | {"generator": generator}
     text["titles"][0]["dubs"] = text["titles"][0]["dubs"][:1]
     other = copied.with_name("published.yaml")
     other.write_text(yaml.safe_dump(text))
-    settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(model_store)))
+    settings = config.Config(sync=sync or config.Sync(), models=config.Models(folder=str(model_store)))
     with pytest.MonkeyPatch.context() as patch:
         known = [with_hash(m, model_store) for m in entries.MODELS]
         patch.setattr(models.store, "MODELS", tuple(known))
@@ -142,7 +145,8 @@ def test_frames_times_and_sound_are_the_sources(copied: Path, out: Path) -> None
 def test_another_generator_renders_the_same_lines(
     name: str, copied: Path, out: Path, model_store: Path, tmp_path: Path
 ) -> None:
-    """On the analysis of the run with `wav2lip`: only what follows from the generator is done again."""
+    """On the analysis of the run with `wav2lip`: only what follows from the generator is done again, and scored by
+    another expert."""
     where = tmp_path / "out"
     shutil.copytree(out, where)
     settings: dict[str, Any] = {"model": str(model_store / "my lipgan.pth")}
@@ -153,7 +157,7 @@ def test_another_generator_renders_the_same_lines(
     before, now = ({r["shot"]: r for r in dubbed(folder)} for folder in (out, where))
     assert now and set(now) == set(before)
     for row in now.values():
-        assert row["generator"] == name and row["lse_d"] > 0
+        assert row["generator"] == name and row["lse_d"] > 0 and row["lse_model"].startswith("lips@")
         take = where / "film" / "hi" / "takes" / row["shot"] / row["take"] / "patch"
         face = Take.read(take).faces[0]
         frames = [p.frame for p in media.read_patches(take / face.folder)]

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from command import Dub
-from films import Finished, run
+from films import Finished, of_hindi, run
 
 from dubbing.engine import Event
 from dubbing.errors import InputError
@@ -26,18 +25,6 @@ BOTH = {"film/hi", "film/ta"}
 def out(finished: Finished, tmp_path: Path) -> Path:
     """A finished run of two dubs."""
     return shutil.copytree(finished.out, tmp_path / "out")
-
-
-def of_hindi(film: Path, folder: Path, **more: Any) -> Path:
-    """A smaller manifest: the Hindi dub only."""
-    job = yaml.safe_load(film.read_text("utf-8"))
-    job["titles"][0]["video"] = str(film.parent / job["titles"][0]["video"])
-    job["titles"][0]["dubs"] = [d for d in job["titles"][0]["dubs"] if d["language"] == "hi"]
-    for dub in job["titles"][0]["dubs"]:
-        dub |= {k: str(film.parent / dub[k]) for k in ("audio", "dialogue") if k in dub}
-    made = folder / "hindi.yaml"
-    made.write_text(yaml.safe_dump({**job, **more}), "utf-8")
-    return made
 
 
 def names(library: Library) -> set[str]:

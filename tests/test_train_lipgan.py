@@ -118,11 +118,11 @@ def test_fakes_and_sounds_of_others_take_turns_as_seed_and_step_say(data: Path) 
     recipe, state, batch = begun(data)
     batch = {k: v[:2] for k, v in batch.items()}
     state.update = lambda *names: None  # type: ignore[method-assign]
-    lessons = []
-    for step in range(6):
+    lessons = set[str]()
+    for step in (0, 4):  # those in which seed 0 draws the one and the other: a step of the whole network takes a second
         state.step = step
-        lessons += set(recipe.step(batch, state)) - {"l1", "contrastive", "synced"}
-    assert set(lessons) == {"made", "unsynced"}
+        lessons |= set(recipe.step(batch, state)) - {"l1", "contrastive", "synced"}
+    assert lessons == {"made", "unsynced"}
 
 
 def test_without_the_discriminator_it_is_l1_alone_and_lips_may_weigh_more(data: Path) -> None:
@@ -138,7 +138,7 @@ def test_without_the_discriminator_it_is_l1_alone_and_lips_may_weigh_more(data: 
 
 
 def test_it_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path) -> None:
-    settings = BASIC | {"learning_rate": 1e-3, "result": "last", "contrastive_weight": 0}
+    settings = BASIC | {"learning_rate": 1e-3, "result": "last", "contrastive_weight": 0, "batch": 2}
     result = train(TrainingPlan("lipgan", data, tmp_path / "out", settings, steps=6, boards=False))
     l1 = [line["l1"] for line in read_losses(tmp_path / "out") if "l1" in line]
     assert np.mean(l1[-2:]) < 0.8 * np.mean(l1[:2])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import code_of
 from lessons import Line, data_folder
 from waiting import until
 
@@ -44,25 +45,23 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def asked(data: Path, out: Path, steps: int) -> list[str]:
+    """The words of `dub train`."""
+    options = [f"--set={key}={value}" for key, value in (GAN | {"checkpoint_steps": 3}).items()]
+    return ["train", "wav2lip", f"--data={data}", f"--out={out}", f"--steps={steps}", *options]
+
+
 def begin(data: Path, out: Path, steps: int) -> subprocess.Popen[bytes]:
     """`dub train` in a process of its own, on one thread."""
-    options = [f"--set={key}={value}" for key, value in (GAN | {"checkpoint_steps": 3}).items()]
-    command = [
-        sys.executable,
-        "-m",
-        "dubbing",
-        "train",
-        "wav2lip",
-        f"--data={data}",
-        f"--out={out}",
-        f"--steps={steps}",
-    ]
+    command = [sys.executable, "-m", "dubbing", *asked(data, out, steps)]
     path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, *options], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_losses(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     disturbed = begin(data, killed, 9)
     # five steps and a look; four steps an epoch; the last checkpoint is at 3
@@ -74,9 +73,8 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_losses(data: Pa
     assert 0 < position["step"] < 9 and not (killed / "wav2lip.pth").exists()
     with (killed / LOSSES).open("a") as f:
         f.write('{"step": 8, "ep')  # as a kill may leave it
-    again = begin(data, killed, 9)
-    said = again.communicate()[1].decode()
-    assert again.returncode == 0 and f"goes on at step {position['step']}" in said, said
+    assert code_of(*asked(data, killed, 9)) == 0
+    assert f"goes on at step {position['step']}" in capsys.readouterr().err
     wanted, found = read_losses(whole), read_losses(killed)
     assert [line["step"] for line in found] == [line["step"] for line in wanted] and len(wanted) == 9 + 2
     for a, b in zip(wanted, found, strict=True):

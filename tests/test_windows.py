@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import Finished, started_by
+from films import Finished, of_hindi, started_by
 
 from dubbing import media
 from dubbing.analysis import windows as module
@@ -82,7 +82,8 @@ def test_a_run_in_windows_renders_what_a_run_without_does(
     whole, cut, fresh = finished.out, tmp_path / "cut", tmp_path / "fresh"
     monkeypatch.setattr(module, "WINDOW_FRAMES", 30)
     shutil.copytree(whole / "film" / "analysis", cut / "film" / "analysis")
-    started = started_by(finished.film, cut)
+    job = of_hindi(finished.film, tmp_path)
+    started = started_by(job, cut)
     assert {f"lipsync film/hi/shot_0002/window_{n}" for n in (1, 2, 3)} <= started
     assert not list(cut.glob("film/hi/takes/*/*/windows/*"))
     was, now = (read_rows(out / "film" / "hi" / "shots.parquet")[1] for out in (whole, cut))
@@ -93,7 +94,7 @@ def test_a_run_in_windows_renders_what_a_run_without_does(
     assert now["lse_windows"] == was["lse_windows"] and (cut / "film" / "hi" / "film.hi.mp4").exists()
     assert list(cut.glob("film/hi/takes/shot_0002/*/patch/sheet.jpg"))
 
-    started = started_by(finished.film, fresh)  # with faces followed in windows too
+    started = started_by(job, fresh)  # with faces followed in windows too
     assert "faces film/shot_0002/window_3" in started
     (folder,) = (fresh / "film" / "analysis" / "faces").glob("shot_0002-*")
     (one,) = load_tracks(folder)
