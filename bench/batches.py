@@ -61,19 +61,18 @@ class Both:
         self.shot = ""
         self._held: list[tuple[Wanted, Patch]] = []
 
-    def __call__(self, one: Wanted, grid: int = 48) -> Patch:
+    def __call__(self, one: Wanted, grid: int = 48) -> tuple[np.ndarray | media.Planes, np.ndarray]:
         told = self.told[self.shot]
-        as_bgr = _deep if self.deep else _plain
-        one = replace(one, target=as_bgr(one.target), donors=[(as_bgr(f), w) for f, w in one.donors])
+        if self.deep:
+            one = replace(one, target=_deep(one.target), donors=[(_deep(f), w) for f, w in one.donors])
         began = time.process_time()
-        found = _rendered(one, grid)
-        if told.frames + len(self._held) >= self.most:
-            return found
-        told.seconds[0] += time.process_time() - began
-        self._held.append((one, found))
-        if len(self._held) == self.frames:
-            self.flush()
-        return np.rint(found[0]).astype(np.uint8), found[1]
+        pixels, matte = render(one, grid)
+        if told.frames + len(self._held) < self.most:
+            told.seconds[0] += time.process_time() - began
+            self._held.append((one, _shown(pixels, matte)))
+            if len(self._held) == self.frames:
+                self.flush()
+        return np.rint(pixels).astype(np.uint8) if self.deep and isinstance(pixels, np.ndarray) else pixels, matte
 
     def flush(self) -> None:
         """Render what is held in a batch, and compare."""
@@ -84,7 +83,7 @@ class Both:
             self.meta = False
         told = self.told[self.shot]
         began = time.process_time()
-        made = [_of(*both) for both in in_batches((one for one, _ in self._held), "cpu", most=self.frames)]
+        made = [_shown(*both) for both in in_batches((one for one, _ in self._held), "cpu", most=self.frames)]
         told.seconds[1] += time.process_time() - began
         for (one, found), other in zip(self._held, made, strict=True):
             self._compare(told, one, found, other)
@@ -136,18 +135,9 @@ def without_values(frames: list[Wanted]) -> None:
     print(f"meta: {len(frames)} frames, {len(back)} copies from the device: {', '.join(str(tuple(s)) for s in back)}")
 
 
-def _rendered(one: Wanted, grid: int) -> Patch:
-    return _of(*render(one, grid))
-
-
-def _of(pixels: np.ndarray | media.Planes, matte_HW: np.ndarray) -> Patch:
-    assert isinstance(pixels, np.ndarray), "of BGR it makes BGR"
-    return pixels, matte_HW
-
-
-def _plain(face: Face) -> Face:
-    """As BGR, which a batch is made of."""
-    return replace(face, pixels=face.bgr_HWC)
+def _shown(pixels: np.ndarray | media.Planes, matte_HW: np.ndarray) -> Patch:
+    """As BGR, which a film's own samples become when they are looked at."""
+    return pixels.bgr if isinstance(pixels, media.Planes) else pixels, matte_HW
 
 
 def _deep(face: Face) -> Face:

@@ -15,6 +15,8 @@ from dubbing.generators.rewrite.interior import Inside, tones
 from dubbing.generators.rewrite.render import render
 from dubbing.generators.rewrite.tensors import enlarged, node_maps, read
 from dubbing.generators.rewrite.warp import Nodes, node_map
+from dubbing.media.colour import Colour
+from dubbing.media.planes import Planes
 from dubbing.testing import material
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +51,29 @@ def frames() -> list[Wanted]:
 def deep(face: Face) -> Face:
     """With fractions, as of a film of more than 8 bits."""
     return replace(face, pixels=face.bgr_HWC.astype(np.float32) * np.float32(0.9) + np.float32(0.3))
+
+
+def planes(face: Face) -> Face:
+    """In samples of 4:2:0, of sides that are even."""
+    height, width = (n // 2 * 2 for n in face.bgr_HWC.shape[:2])
+    pixels = Planes.of_bgr(np.ascontiguousarray(face.bgr_HWC[:height, :width]), Colour.of(1, 1, 720, "yuv420p"))
+    return replace(face, pixels=pixels)
+
+
+def test_a_batch_of_samples_is_what_each_frame_is(frames: list[Wanted]) -> None:
+    """Of a film of 4:2:0: what is drawn between lips is not asked for, since only BGR has that."""
+    given = [
+        replace(f, target=planes(f.target), donors=[(planes(d), w) for d, w in f.donors], inside=None) for f in frames
+    ]
+    for one, (found, matte) in zip(given, batches.in_batches(iter(given), "cpu"), strict=True):
+        wanted, same = render(one)
+        assert isinstance(found, Planes) and isinstance(wanted, Planes) and found.both.dtype == np.uint8
+        assert np.abs(matte.astype(int) - same).max() <= 1
+        for layer, other, source, less in zip(found.layers, wanted.layers, one.target.layers, (1, 2), strict=True):
+            there = (np.minimum(matte, same) > 0)[::less, ::less]
+            apart = np.abs(layer.astype(int) - other)[there]
+            assert (apart > 1).mean() < 2e-3 and apart.max() <= 6 and apart.mean() < 0.1
+            assert np.abs(other.astype(int) - source)[there].max() > 20, "a mouth is another"
 
 
 @pytest.mark.parametrize("fractions", (False, True))

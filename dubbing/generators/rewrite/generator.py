@@ -143,7 +143,7 @@ class Rewrite:
         lent_by = {int(n): lenders_T[n] for n in np.flatnonzero(here_N)}
         needed = {*lent_by, *(d for lenders in lent_by.values() for d, _ in lenders if d < own)}
         needed |= {middle} if plan.alone else set()
-        plain = not (work.draft or plan.alone or work.overlays or self._on_gpu)  # else pixels are looked at as BGR
+        plain = not (work.draft or plan.alone or work.overlays)  # else pixels are looked at as BGR
         with Crops(work.scratch) as crops:
             transfer = 0
             pictures = work.pictures(start + low, start + high)

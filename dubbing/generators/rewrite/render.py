@@ -22,7 +22,7 @@ from dubbing.generators.rewrite.interior import draw
 from dubbing.generators.rewrite.warp import warp_around, warp_layers
 from dubbing.media import Planes
 
-__all__ = ["RING", "STILL_PX", "finished", "render", "ring_step"]
+__all__ = ["RING", "STILL_PX", "blackened", "finished", "render", "ring_step"]
 
 STILL_PX = 0.04
 """What moves less is left as it is."""
@@ -72,7 +72,7 @@ def render(wanted: Wanted, grid: int = 48) -> tuple[np.ndarray | Planes, np.ndar
     _end(changed, plan.eye)
     shown = cv2.convertScaleAbs(changed, alpha=255)
     if isinstance(face.pixels, Planes):
-        return _blackened(face.pixels, shown), shown
+        return blackened(face.pixels, shown), shown
     return finished(face.pixels, shown, wanted, plan)
 
 
@@ -87,7 +87,7 @@ def _shrunk(plane_HW: np.ndarray) -> np.ndarray:
     return cv2.resize(plane_HW, (plane_HW.shape[1] // 2, plane_HW.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _blackened(face: Planes, matte_HW: np.ndarray) -> Planes:
+def blackened(face: Planes, matte_HW: np.ndarray) -> Planes:
     """The samples of a face, black where its matte, uint8, is zero, and chroma where it is in a whole block."""
     made = Planes(np.empty_like(face.both), face.colour)
     made.luma[:], made.chroma[:] = 0 if face.colour.full else 16, 128

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dubbing.generators import grain
 
-__all__ = ["ROOM", "Samples", "blurred", "enlarged", "gathered", "levels", "node_maps", "order_statistic", "read",
-           "regrained", "sent", "softened"]  # fmt: skip
+__all__ = ["ROOM", "Samples", "blurred", "enlarged", "gathered", "halved", "levels", "node_maps", "order_statistic",
+           "read", "regrained", "sent", "softened"]  # fmt: skip
 
 ROOM = 10
 """Pixels after a picture's last row and column that are to be there, so that no blur reads beyond."""
@@ -86,6 +86,11 @@ def read(pictures_MKHW: Tensor, x_MHW: Tensor, y_MHW: Tensor) -> Tensor:
     x, y = ((v * _PART).round() / _PART for v in (x_MHW, y_MHW))
     grid = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
     return F.grid_sample(pictures_MKHW, grid, mode="bicubic", padding_mode="border", align_corners=True)
+
+
+def halved(values_MHW: Tensor) -> Tensor:
+    """The means of blocks of four, (M, H / 2, W / 2)."""
+    return F.avg_pool2d(values_MHW[:, None], 2)[:, 0]
 
 
 def gathered(pictures_MHWK: Tensor, corner_M2: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -160,9 +165,11 @@ class Samples:
 
 
 def levels(bgr_M3HW: Tensor, samples: Samples) -> Tensor:
-    """`grain.levels` of many, float32 (M, BANDS)."""
-    blue, green, red = bgr_M3HW.split(1, 1)
-    smooth = [0.114 * blue + 0.587 * green + 0.299 * red]
+    """`grain.levels` of many, (M, 3, H, W) or luma (M, 1, H, W), float32 (M, BANDS)."""
+    smooth = [bgr_M3HW]
+    if bgr_M3HW.shape[1] == 3:
+        blue, green, red = bgr_M3HW.split(1, 1)
+        smooth = [0.114 * blue + 0.587 * green + 0.299 * red]
     smooth += [blurred(smooth[0], [sigma], mirrored=True) for sigma in grain.SIGMAS]
     half = samples.there_MS.sum(1) // 2
     found = []
@@ -172,22 +179,24 @@ def levels(bgr_M3HW: Tensor, samples: Samples) -> Tensor:
     return torch.stack(found, 1).masked_fill(~samples.enough_M[:, None], torch.nan)
 
 
-def softened(bgr_M3HW: Tensor, samples: Samples, wanted_MB: Tensor) -> Tensor:
-    """Each blurred by its `grain.blur_px`, float32 (M, 3, H, W)."""
-    out = bgr_M3HW.clone()
+def softened(layers: Sequence[Tensor], samples: Samples, wanted_MB: Tensor) -> list[Tensor]:
+    """Each picture's layers, float32 (M, K, H, W), blurred by its `grain.blur_px`, as the first tells it; a second has
+    half the size, and is blurred by half as much."""
+    out = [layer.clone() for layer in layers]
     unknown = wanted_MB.isnan().any(1)
     done = torch.zeros_like(unknown)
     factor, more = grain.SLACK
     for sigma in (0.0, *grain.BLURS):
-        found = blurred(bgr_M3HW, [sigma], mirrored=True) if sigma else bgr_M3HW
-        out = torch.where((done | unknown)[:, None, None, None], out, found)
-        have = levels(found, samples)
+        found = [blurred(layer, [sigma / (n + 1)], mirrored=True) if sigma else layer for n, layer in enumerate(layers)]
+        keep = (done | unknown)[:, None, None, None]
+        out = [torch.where(keep, was, now) for was, now in zip(out, found, strict=True)]
+        have = levels(found[0], samples)
         done = done | have.isnan().any(1) | (have <= factor * wanted_MB + more).all(1)
     return out
 
 
 def regrained(bgr_M3HW: Tensor, samples: Samples, wanted_MB: Tensor, numbers: Sequence[int]) -> Tensor:
-    """`grain.regrained` of many, with the noise of their numbers, float32 (M, 3, H, W)."""
+    """`grain.regrained` of many, (M, 3, H, W) or luma (M, 1, H, W), with the noise of their numbers, float32."""
     device, (height, width) = bgr_M3HW.device, bgr_M3HW.shape[2:]
     have = levels(bgr_M3HW, samples)
     lack = (wanted_MB.clamp(max=grain.MOST).square() - have.square()).clamp(min=0).sqrt()
