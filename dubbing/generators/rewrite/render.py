@@ -10,7 +10,7 @@ Knows nothing of sound or time: one frame in, one patch out, on the processor; `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -36,44 +36,48 @@ def render(wanted: Wanted, grid: int = 48) -> tuple[np.ndarray | Planes, np.ndar
     matte_HW uint8). grid: nodes of a bend between the eyes' outer corners, the coarser the quicker.
 
     Layers are BGR alone, or luma and chroma, each by itself: colour is told and matched in each, grain in luma."""
-    target, plan = wanted.target, planned(wanted, grid)
-    part = plan.part
-    matte = None if part is None else _soften(plan)
-    face, changed = _bend_jaw(target, plan, matte)
-    layers = face.layers
+    plan = planned(wanted, grid)
+    part, matte = plan.part, None if plan.part is None else _soften(plan)
+    face, changed = _bend_jaw(wanted.target, plan, matte)
     if part is not None and matte is not None:
         window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
-        below = [layers[0][window], *(layer[_half(window)] for layer in layers[1:])]
-        mattes = [matte, *(_shrunk(matte) for _ in layers[1:])]
-        wanted_B, skin = None, None
-        if wanted.grain_of is not None:
-            skin = plan.skin(target.local_P2)
-            wanted_B = grain.levels(target.layers[0][window], skin)
-        mouths = [np.zeros(under.shape, np.float32) for under in below]
-        planes = [np.zeros((3, *under.shape[2:]), np.float32) for under in below]
-        bends = _bend_mouths([donor for donor, _ in wanted.donors], plan, matte)
-        ring = _ring(matte)
-        for (donor, weight), bent in zip(wanted.donors, bends, strict=True):
-            sigma = 0.0
-            if donor.lent and wanted_B is not None and skin is not None:
-                sigma = grain.blur_px(bent[0], skin, wanted_B)
-            for n, layer in enumerate(bent):
-                planes[n] += np.float32(weight) * _colour_plane(layer, below[n], ring, n)
-                layer = grain.blurred(layer, sigma / (n + 1)) if sigma else layer
-                mouths[n] = cv2.addWeighted(mouths[n], 1.0, layer, weight, 0.0, dtype=cv2.CV_32F)
-        for mouth, plane in zip(mouths, planes, strict=True):
-            _add_plane(mouth, plane)
-        if wanted_B is not None and skin is not None and wanted.grain_of is not None:
-            mouths[0] = grain.regrained(mouths[0], skin, wanted_B, wanted.grain_of)
-        for mouth, under, weight_HW in zip(mouths, below, mattes, strict=True):
-            mixed = cv2.blendLinear(mouth, under.astype(np.float32), weight_HW, 1 - weight_HW)
-            under[:] = mixed if under.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
+        _put_mouth(wanted, plan, [face.layers[0][window], *(one[_half(window)] for one in face.layers[1:])], matte)
         cv2.max(changed[window], np.minimum(matte * 6, 1), dst=changed[window])
     _end(changed, plan.eye)
     shown = cv2.convertScaleAbs(changed, alpha=255)
     if isinstance(face.pixels, Planes):
         return blackened(face.pixels, shown), shown
     return finished(face.pixels, shown, wanted, plan)
+
+
+def _put_mouth(wanted: Wanted, plan: Plan, below: Sequence[np.ndarray], matte: np.ndarray) -> None:
+    """Lay the donors' mouths over a face whose jaw is bent, in place. below: its layers in the mouth's part of a crop;
+    matte: of the mouth, float32 (h, w) 0..1."""
+    ring, wanted_B, skin = _ring(matte), None, None
+    if wanted.grain_of is not None:
+        skin, part = plan.skin(wanted.target.local_P2), plan.part
+        assert part is not None
+        own = wanted.target.layers[0][part.y : part.y + part.height, part.x : part.x + part.width]
+        wanted_B = grain.levels(own, skin)
+    mouths = [np.zeros(under.shape, np.float32) for under in below]
+    planes = [np.zeros((3, *under.shape[2:]), np.float32) for under in below]
+    bends = _bend_mouths([donor for donor, _ in wanted.donors], plan, matte)
+    for (donor, weight), bent in zip(wanted.donors, bends, strict=True):
+        sigma = 0.0
+        if donor.lent and wanted_B is not None and skin is not None:
+            sigma = grain.blur_px(bent[0], skin, wanted_B)
+        for n, layer in enumerate(bent):
+            planes[n] += np.float32(weight) * _colour_plane(layer, below[n], ring, n)
+            layer = grain.blurred(layer, sigma / (n + 1)) if sigma else layer
+            mouths[n] = cv2.addWeighted(mouths[n], 1.0, layer, weight, 0.0, dtype=cv2.CV_32F)
+    for mouth, plane in zip(mouths, planes, strict=True):
+        _add_plane(mouth, plane)
+    if wanted_B is not None and skin is not None and wanted.grain_of is not None:
+        mouths[0] = grain.regrained(mouths[0], skin, wanted_B, wanted.grain_of)
+    for n, (mouth, under) in enumerate(zip(mouths, below, strict=True)):
+        much = _shrunk(matte) if n else matte
+        mixed = cv2.blendLinear(mouth, under.astype(np.float32), much, 1 - much)
+        under[:] = mixed if under.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
 
 
 def _half(window: tuple[slice, slice]) -> tuple[slice, slice]:
