@@ -208,8 +208,8 @@ def flicker(film: Path, take: Path) -> float:
     for patch, picture in zip(patches, pictures, strict=True):
         assert patch.frame == picture.frame
         height, width = patch.matte_HW.shape
-        before = picture.bgr(box=(patch.x, patch.y, width, height))
-        after = media.composite(before, patch, patch.x, patch.y)
+        below = picture.planes((patch.x, patch.y, width, height))
+        before, after = below.bgr, media.laid_over(below, patch, patch.x, patch.y).bgr  # as the master has it
         changed.append(float(((after.astype(float) - before) ** 2).sum()))
     return float(np.abs(np.diff(changed)).mean())
 
