@@ -1,4 +1,7 @@
-"""Finished results that were damaged, and films that change during a run: named, made again, and never delivered."""
+"""Finished results that were damaged, and films that change during a run: named, made again, and never delivered.
+
+Over 400 lines: all that may be damaged, or change during a run, on one small film.
+"""
 
 from __future__ import annotations
 
