@@ -5,7 +5,7 @@
 
 A run with the local engine into OUT, where an analysis that is there already is used again; takes are made anew.
 Every frame that is rendered goes both ways, on the processor: PSNR and the share of samples that are more than 1, 2 and
-4 of 255 apart, where there is a patch; mattes likewise; milliseconds of processor time a frame of both.
+4 of 255 apart, where there is a patch (of a film of 4:2:0 its own samples, else BGR); mattes likewise; milliseconds of processor time a frame of both.
 --most: frames of a shot that are compared; --frames: of a batch; --deep: with fractions, as of a film of more than 8
 bits; --pictures: of three frames a shot a picture, enlarged: the source, OpenCV's patch over it, torch's, and eight
 times what is between them; --meta: the first batch goes through torch's `meta` too, whose tensors have no values: an
@@ -101,7 +101,9 @@ class Both:
         told.drawn += one.inside is not None
         if self.pictures is not None and told.frames % max(1, self.most // 3) == 0:
             rows = [one.target.bgr_HWC.astype(np.float32)]
-            for bgr, matte in (found, other):
+            for values, matte in (found, other):
+                own = one.target.pixels
+                bgr = cv2.transform(values, own.colour.to_bgr) if isinstance(own, media.Planes) else values
                 alpha = matte[..., None] / 255
                 rows.append(rows[0] * (1 - alpha) + bgr * alpha)
             rows.append(np.abs(rows[1] - rows[2]) * 8)
@@ -136,8 +138,12 @@ def without_values(frames: list[Wanted]) -> None:
 
 
 def _shown(pixels: np.ndarray | media.Planes, matte_HW: np.ndarray) -> Patch:
-    """As BGR, which a film's own samples become when they are looked at."""
-    return pixels.bgr if isinstance(pixels, media.Planes) else pixels, matte_HW
+    """BGR, or the film's own samples, Y, U and V of every pixel, (H, W, 3)."""
+    if not isinstance(pixels, media.Planes):
+        return pixels, matte_HW
+    height, width = matte_HW.shape
+    chroma = cv2.resize(pixels.chroma, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.merge([pixels.luma, chroma]), matte_HW
 
 
 def _deep(face: Face) -> Face:
