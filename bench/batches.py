@@ -5,7 +5,8 @@
 
 A run with the local engine into OUT, where an analysis that is there already is used again; takes are made anew.
 Every frame that is rendered goes both ways, on the processor: PSNR and the share of samples that are more than 1, 2 and
-4 of 255 apart, where there is a patch (of a film of 4:2:0 its own samples, else BGR); mattes likewise; milliseconds of processor time a frame of both.
+4 of 255 apart, where there is a patch (of a film of 4:2:0 its own samples, else BGR); mattes likewise; milliseconds of
+processor time a frame of both.
 --most: frames of a shot that are compared; --frames: of a batch; --deep: with fractions, as of a film of more than 8
 bits; --pictures: of three frames a shot a picture, enlarged: the source, OpenCV's patch over it, torch's, and eight
 times what is between them; --meta: the first batch goes through torch's `meta` too, whose tensors have no values: an
