@@ -7,10 +7,10 @@
 # Machine: 4 with 16 cores and 64 GB of memory each, no GPU (the built-in generator and expert ask for none; networks
 #          that profit hold a share of one where there is any, or what `engine: stages:` in a config file says), which
 #          see MANIFEST's media and OUT under the same names: shared storage, or s3:// URIs.
-# Hours:   a feature of 100 minutes in 10 languages is 26.9 core-hours at 1280x720: 1.667 h x (1.15 + 9 x 0.77) on
-#          2 cores (measured: LOG.md, whole runs, the reel). On 64 cores 0.42 h if the work spreads evenly, which is
+# Hours:   a feature of 100 minutes in 10 languages is 26.5 core-hours at 1280x720: 1.667 h x (1.03 + 9 x 0.77) on
+#          2 cores (measured: LOG.md, whole runs, the reel). On 64 cores 0.41 h if the work spreads evenly, which is
 #          computed, not measured.
-# Cost:    26.9 core-hours; at an assumed 0.05 USD a core-hour: 1.34 USD.
+# Cost:    26.5 core-hours; at an assumed 0.05 USD a core-hour: 1.33 USD.
 #
 # Ctrl-C leaves the job running; the same command comes back to it. It ends with the run's own exit code.
 # An image without dubbing (docker/Dockerfile has it) needs its packages at least: then add --with-code.
