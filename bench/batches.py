@@ -34,6 +34,7 @@ from dubbing.generators.rewrite import generator
 from dubbing.generators.rewrite.batches import in_batches
 from dubbing.generators.rewrite.geometry import Face, Wanted
 from dubbing.generators.rewrite.render import render
+from dubbing.media.colour import in_every_pixel
 
 Patch = tuple[np.ndarray, np.ndarray]
 
@@ -142,9 +143,7 @@ def _shown(pixels: np.ndarray | media.Planes, matte_HW: np.ndarray) -> Patch:
     """BGR, or the film's own samples, Y, U and V of every pixel, (H, W, 3)."""
     if not isinstance(pixels, media.Planes):
         return pixels, matte_HW
-    height, width = matte_HW.shape
-    chroma = cv2.resize(pixels.chroma, (width, height), interpolation=cv2.INTER_NEAREST)
-    return cv2.merge([pixels.luma, chroma]), matte_HW
+    return in_every_pixel(*pixels.layers, (1, 1)).copy(), matte_HW
 
 
 def _deep(face: Face) -> Face:

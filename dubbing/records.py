@@ -88,11 +88,15 @@ class Line:
 
 
 class Samples(Protocol):
-    """Pixels that are kept otherwise than as BGR. shape: begins with H and W; bgr: uint8 (H, W, 3), to look at; shown:
-    a part of it; scaled: all of it, each layer of samples made by the function that is given, and all of one size."""
+    """Pixels that are kept otherwise than as BGR. shape: begins with H and W; nbytes: their memory; bgr: uint8
+    (H, W, 3), to look at; shown: a part of it; scaled: all of it, each layer of samples made by the function that is
+    given, and all of one size."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def nbytes(self) -> int: ...
 
     @property
     def bgr(self) -> np.ndarray: ...

@@ -232,6 +232,7 @@ def look_again(
 
 
 def _crop(picture: media.Picture, box: tuple[int, int, int, int]) -> Crop:
+    """What lies in an even box of a picture."""
     return picture.planes(box) if picture.planar else picture.hold(box)
 
 

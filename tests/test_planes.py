@@ -74,6 +74,17 @@ def test_only_films_that_planes_hold_whole_are_kept_so(what: dict[str, object], 
     assert not replace(picture, aspect=Fraction(4, 3)).planar, "what is resampled is BGR"
 
 
+def test_places_that_cut_blocks_of_chroma_are_refused(tmp_path: Path) -> None:
+    picture = _picture(0)
+    with pytest.raises(ValueError, match="must be even"):
+        picture.planes((13, 8, 40, 24))
+    with media.PatchWriter(tmp_path, 40, 24, colour=picture.colour) as writer:
+        with pytest.raises(ValueError, match="frame 7 begins at 13, 8, which must be even"):
+            writer.write(Patch(7, 13, 8, picture.bgr(BOX), np.full((24, 40), 255, np.uint8)))
+        writer.write(Patch(8, 12, 8, picture.bgr(BOX), np.full((24, 40), 255, np.uint8)))
+    assert [patch.frame for patch in media.read_patches(tmp_path)] == [8], "and leaves nothing behind"
+
+
 def test_a_folder_of_samples_keeps_them_all_and_takes_bgr_too(tmp_path: Path) -> None:
     picture = _picture(0, value_range=2)
     matte = np.full((24, 40), 200, np.uint8)

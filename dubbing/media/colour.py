@@ -21,8 +21,9 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 
 __all__ = [
-    "HDR", "WHITE_NITS", "Colour", "Layout", "beside_samples", "display", "fractions", "layout_of", "narrowed",
-    "picture_bytes", "planes_of", "pq_nits", "pq_value", "scaled", "turn_back", "turn_upright", "undisplayed",
+    "HDR", "WHITE_NITS", "Colour", "Layout", "beside_samples", "display", "fractions", "in_every_pixel", "layout_of",
+    "narrowed", "picture_bytes", "planes_of", "pq_nits", "pq_value", "scaled", "turn_back", "turn_upright",
+    "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -264,10 +265,15 @@ def _whole(planes: list[np.ndarray], layout: Layout, size: tuple[int, int] | Non
     luma, u, v = planes[:3]
     if size is not None:
         return cv2.merge([scaled(p, size) for p in (luma, u, v)])
+    return in_every_pixel(luma, cv2.merge([u, v], dst=_scratch("small", (*u.shape, 2), luma.dtype)), layout.sub)
+
+
+def in_every_pixel(luma: np.ndarray, chroma: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
+    """Y, U and V of every pixel, (H, W, 3) of the samples' type, in memory that the next call in this thread uses
+    again. luma: (H, W); chroma: U and V side by side, (h, w, 2), replicated. sub: as of `Layout`."""
     height, width = luma.shape
-    chroma = cv2.merge([u, v], dst=_scratch("small", (*u.shape, 2), luma.dtype))
-    if layout.sub != (0, 0):
-        whole = u.shape[1] << layout.sub[0], u.shape[0] << layout.sub[1]
+    if sub != (0, 0):
+        whole = chroma.shape[1] << sub[0], chroma.shape[0] << sub[1]
         out = _scratch("chroma", (whole[1], whole[0], 2), luma.dtype)
         chroma = cv2.resize(chroma, whole, dst=out, interpolation=cv2.INTER_NEAREST)[:height, :width]
     return cv2.merge([luma, chroma], dst=_scratch("yuv", (height, width, 3), luma.dtype))

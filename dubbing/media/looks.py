@@ -14,7 +14,6 @@ from typing import Any
 
 import av
 import av.error
-import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
@@ -26,7 +25,6 @@ from dubbing.media.likeness import pair
 from dubbing.media.looked import Digest, Header, Looked, number_of
 from dubbing.media.master_picture import MadePicture
 from dubbing.media.paste import Keep
-from dubbing.media.planes import Planes
 from dubbing.media.read import Picture
 from dubbing.media.seen import Sums
 from dubbing.records import Patch
@@ -50,10 +48,9 @@ class _Kept:
     def size(self) -> int:
         """The bytes that it takes."""
         frames = {id(one): one for one in (self.picture.av_frame, self.beside.av_frame)}.values()
-        kept = (one for p in self.patches for one in (p.pixels, p.matte_HW, p.deep_HWC))
-        arrays = (one.both if isinstance(one, Planes) else one for one in kept if one is not None)
+        arrays = (one for p in self.patches for one in (p.pixels, p.matte_HW, p.deep_HWC) if one is not None)
         pixels = sum(picture_bytes(one.width, one.height, one.format.name) for one in frames)
-        return pixels + sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        return pixels + sum(array.nbytes for array in arrays)
 
 
 class Looks:

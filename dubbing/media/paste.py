@@ -19,7 +19,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import Colour, beside_samples, layout_of, planes_of, turn_back, turn_upright
+from dubbing.media.colour import Colour, Layout, beside_samples, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import mixed, patch_frames, read_patches
 from dubbing.media.planes import LAYOUT, Planes
@@ -127,17 +127,7 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     bgr, matte, (left, top) = _on_grid(turn_back(new_HWC, turn), turn_back(patch.matte_HW, turn), corner, coded, sub)
     if matte.size == 0:
         return
-    for index, (plane, new) in enumerate(zip(planes_of(frame), film.colour.samples(bgr, layout), strict=False)):
-        shift = sub if index else (0, 0)
-        if index == 0 or sub == (0, 0):
-            weight = matte
-        elif index == 1:
-            weight = _chroma_weight(matte, sub)
-        height, width = weight.shape
-        at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
-        old = plane[at]
-        inside = (slice(old.shape[0]), slice(old.shape[1]))  # a frame may end within a block
-        plane[at] = _blended(old, new[inside], weight[inside], layout.depth)
+    _put(planes_of(frame), film.colour.samples(bgr, layout), matte, (left, top), layout)
 
 
 def laid_over(below: Planes, patch: Patch, x: int, y: int) -> Planes:
@@ -156,14 +146,25 @@ def _lay(below: Sequence[np.ndarray], new: Sequence[np.ndarray], matte: np.ndarr
     top, bottom = max(0, (y + above) // 2 * 2), min(height, (y + above + h + 1) // 2 * 2)
     if w == 0 or left >= right or top >= bottom:
         return
-    weight = np.ascontiguousarray(matte[top - y : bottom - y, left - x : right - x])
-    chroma_weight = _chroma_weight(weight, LAYOUT.sub)
+    luma = slice(top - y, bottom - y), slice(left - x, right - x)
+    chroma = slice((top - y) // 2, (bottom - y) // 2), slice((left - x) // 2, (right - x) // 2)
+    samples = [plane[chroma if n else luma] for n, plane in enumerate(new)]
+    _put(below, samples, np.ascontiguousarray(matte[luma]), (left, top), LAYOUT)
+
+
+def _put(
+    below: Sequence[np.ndarray], new: Sequence[np.ndarray], matte: np.ndarray, corner: tuple[int, int], layout: Layout
+) -> None:
+    """Blend planes into those of a picture, in place, from a corner on that lies between blocks of chroma. new: as of
+    `Colour.samples`; what of them lies beyond the picture is left out; matte: uint8, of whole blocks."""
+    chroma_weight = matte if layout.sub == (0, 0) else _chroma_weight(matte, layout.sub)
     for index, (plane, samples) in enumerate(zip(below, new, strict=False)):
-        s = int(index > 0)
-        at = (slice(top >> s, bottom >> s), slice(left >> s, right >> s))
-        there = (slice((top - y) >> s, (bottom - y) >> s), slice((left - x) >> s, (right - x) >> s))
-        own, over = np.ascontiguousarray(plane[at]), np.ascontiguousarray(samples[there])
-        plane[at] = _blended(own, over, chroma_weight if s else weight, LAYOUT.depth)
+        (across, down), weight = (layout.sub, chroma_weight) if index else ((0, 0), matte)
+        left, top = corner[0] >> across, corner[1] >> down
+        at = (slice(top, top + weight.shape[0]), slice(left, left + weight.shape[1]))
+        old = np.ascontiguousarray(plane[at])
+        inside = (slice(old.shape[0]), slice(old.shape[1]))  # a picture may end within a block
+        plane[at] = _blended(old, np.ascontiguousarray(samples[inside]), weight[inside], layout.depth)
 
 
 def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:

@@ -108,6 +108,8 @@ class PatchWriter:
         height, width = patch.matte_HW.shape
         if (width, height) != self._size or patch.pixels.shape[:2] != (height, width):
             raise ValueError(f"patch of frame {patch.frame} is {width}x{height}, the writer's is {self._size}")
+        if self._colour is not None and (patch.x % 2 or patch.y % 2):
+            raise ValueError(f"patch of frame {patch.frame} begins at {patch.x}, {patch.y}, which must be even")
         row = {"frame": patch.frame, "x": patch.x, "y": patch.y, **values}
         frames = self._columns["frame"]
         if frames and patch.frame <= frames[-1]:
@@ -144,10 +146,9 @@ class PatchWriter:
         return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
 
     def _write_planes(self, patch: Patch, colour: Colour) -> Patch:
-        own = patch.pixels
-        planes = own if isinstance(own, Planes) else Planes.of_bgr(patch.bgr_HWC, colour)
+        planes = patch.pixels if isinstance(patch.pixels, Planes) else Planes.of_bgr(patch.bgr_HWC, colour)
         self._keep(planes.three, patch.matte_HW)
-        return patch if planes is own else replace(patch, pixels=planes)
+        return replace(patch, pixels=planes)
 
     def _keep(self, planes: Sequence[np.ndarray], matte: np.ndarray) -> None:
         """A frame in both streams."""

@@ -13,7 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from dubbing.media.colour import Colour, Layout, layout_of
+from dubbing.media.colour import Colour, Layout, in_every_pixel, layout_of
 from dubbing.media.probe import VideoInfo
 from dubbing.media.square import Grid
 
@@ -68,6 +68,11 @@ class Planes:
         return rows // 3 * 2, width
 
     @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return self.both.nbytes
+
+    @property
     def luma(self) -> np.ndarray:
         """(H, W), a view."""
         return self.both[: self.shape[0]]
@@ -103,7 +108,4 @@ class Planes:
         y, x = top % 2, left % 2
         luma = self.luma[top - y : bottom, left - x : right]
         chroma = self.chroma[top // 2 : -(-bottom // 2), left // 2 : -(-right // 2)]
-        height, width = chroma.shape[:2]
-        whole = cv2.resize(chroma, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST)
-        whole = cv2.merge([luma, whole[: luma.shape[0], : luma.shape[1]]])
-        return cv2.transform(whole, self.colour.to_bgr)[y:, x:]
+        return cv2.transform(in_every_pixel(luma, chroma, LAYOUT.sub), self.colour.to_bgr)[y:, x:]

@@ -132,7 +132,10 @@ class Picture:
         return planar(self.av_frame.format.name, self.grid, self.colour)
 
     def planes(self, box: tuple[int, int, int, int]) -> Planes:
-        """The upright samples of a `planar` picture in a box (x, y, w, h) of even numbers."""
+        """The upright samples of a `planar` picture in a box (x, y, w, h) of even numbers. Raises ValueError where one
+        is odd."""
+        if any(n % 2 for n in box):
+            raise ValueError(f"box {box} cuts blocks of chroma: its numbers must be even")
         x, y, w, h = self.coded_box(self._inside(box))
         luma, *chroma = planes_of(self.av_frame)
         parts = [luma[y : y + h, x : x + w], *(p[y // 2 : (y + h) // 2, x // 2 : (x + w) // 2] for p in chroma)]

@@ -280,14 +280,14 @@ def _placed(
         block = _converted(held)
         held.clear()
         count = 0
-        if whole and not np.abs(block).max(initial=0.0) <= _LOUDEST:
+        if floats and not np.abs(block).max(initial=0.0) <= _LOUDEST:
             _refuse(block, path, begun, rate_hz)
         return block
 
-    whole = False
+    floats = False
     for frame in _frames(container, stream, path):
         pieces, pts = _raw(frame), frame.pts
-        whole = frame.format.name[:3] in ("flt", "dbl")  # integers are numbers always
+        floats = frame.format.name[:3] in ("flt", "dbl")  # integers are numbers always
         size, first = frame.samples, 0
         if pts is not None:
             due = at if labels is None else labels.sample(pts)
@@ -329,7 +329,7 @@ class _Labels:
 
     def __init__(self, base: Fraction, zero: Fraction, rate_hz: int) -> None:
         step, shift = base * rate_hz, Fraction(1, 2) - zero * rate_hz
-        self.base, self._part = base, math.lcm(step.denominator, shift.denominator)
+        self._part = math.lcm(step.denominator, shift.denominator)
         self._step, self._shift = int(step * self._part), int(shift * self._part)
 
     def sample(self, pts: int) -> int:

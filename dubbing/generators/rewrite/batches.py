@@ -29,6 +29,7 @@ from dubbing.generators.rewrite.tensors import (
     blurred,
     enlarged,
     gathered,
+    half_places,
     halved,
     levels,
     node_maps,
@@ -218,7 +219,7 @@ class _Batch:
         faces = []
         for n, layer in enumerate(given):
             if n:
-                x, y, there = (halved(x) - 0.5) / 2, (halved(y) - 0.5) / 2, F.max_pool2d(there.float(), 2) > 0
+                x, y, there = half_places(x), half_places(y), F.max_pool2d(there.float(), 2) > 0
             faces.append(torch.where(there, self._kept(read(layer, x, y)), layer))
         return faces, changed
 
@@ -275,7 +276,7 @@ class _Batch:
         y = moved[:, 1] + corner_M2[:, 1] + torch.arange(self.size_hw[0], device=self.device)[:, None]
         places = [(x, y)]
         if len(like) > 1:
-            places.append(((halved(x) - 0.5) / 2, (halved(y) - 0.5) / 2))
+            places.append((half_places(x), half_places(y)))
         out = [x.new_empty((len(self.mouths), *layer.shape[1:])) for layer in like]
         alike: dict[object, list[int]] = {}
         for m, one in enumerate(self.mouths):

@@ -178,9 +178,11 @@ class Rewrite:
                 return Wanted(target, goals_TP2[n], parts, inside, None if work.draft else start + low + n)
 
             for n, (pixels, matte) in zip(lent_by, self._drawn(map(wanted, lent_by), work.draft), strict=True):
-                box, own_pixels = plan.boxes[low + n], crops[n] if work.draft else None
-                if isinstance(pixels, np.ndarray) and isinstance(own_pixels, np.ndarray):
-                    pixels, matte = _enlarged(pixels, matte, own_pixels, box)
+                box = plan.boxes[low + n]
+                if work.draft:
+                    own_HWC = crops[n]
+                    assert isinstance(pixels, np.ndarray) and isinstance(own_HWC, np.ndarray)  # drafts are BGR
+                    pixels, matte = _enlarged(pixels, matte, own_HWC, box)
                 matte = cv2.convertScaleAbs(matte, alpha=float(plan.fade_N[low + n]))
                 patch = media.patch_of(start + low + n, box.x, box.y, pixels, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))

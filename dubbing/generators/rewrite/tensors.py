@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dubbing.generators import grain
 
-__all__ = ["ROOM", "Samples", "blurred", "enlarged", "gathered", "halved", "levels", "node_maps", "order_statistic",
-           "read", "regrained", "sent", "softened"]  # fmt: skip
+__all__ = ["ROOM", "Samples", "blurred", "enlarged", "gathered", "half_places", "halved", "levels",
+           "node_maps", "order_statistic", "read", "regrained", "sent", "softened"]  # fmt: skip
 
 ROOM = 10
 """Pixels after a picture's last row and column that are to be there, so that no blur reads beyond."""
@@ -91,6 +91,11 @@ def read(pictures_MKHW: Tensor, x_MHW: Tensor, y_MHW: Tensor) -> Tensor:
 def halved(values_MHW: Tensor) -> Tensor:
     """The means of blocks of four, (M, H / 2, W / 2)."""
     return F.avg_pool2d(values_MHW[:, None], 2)[:, 0]
+
+
+def half_places(at_MHW: Tensor) -> Tensor:
+    """`warp.half_places` of many, of one direction: (M, H / 2, W / 2)."""
+    return (halved(at_MHW) - 0.5) / 2
 
 
 def gathered(pictures_MHWK: Tensor, corner_M2: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -15,7 +15,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-__all__ = ["Nodes", "dense_map", "halved", "moved", "node_map", "warp", "warp_around", "warp_layers"]
+__all__ = ["Nodes", "dense_map", "half_places", "moved", "node_map", "warp", "warp_around", "warp_layers"]
 
 _ROWS = 32  # pixels of a band that is read at once
 _APART = 48  # pixels between two parts of a band from which on they are read one by one
@@ -157,7 +157,7 @@ def warp(image_HWC: np.ndarray, at_HW2: np.ndarray) -> np.ndarray:
 
 def warp_layers(layers: Sequence[np.ndarray], at_HW2: np.ndarray) -> list[np.ndarray]:
     """`warp` of each layer of one picture (`Face.layers`); a second one has half the size."""
-    return [warp(layer, halved(at_HW2) if n else at_HW2) for n, layer in enumerate(layers)]
+    return [warp(layer, half_places(at_HW2) if n else at_HW2) for n, layer in enumerate(layers)]
 
 
 def warp_around(
@@ -168,14 +168,14 @@ def warp_around(
         _read(layers[0], at_HW2[here], out[0][here])
         if len(layers) > 1:
             half = tuple(slice(s.start // 2, -(-s.stop // 2)) for s in here)
-            _read(layers[1], halved(at_HW2[tuple(slice(2 * s.start, 2 * s.stop) for s in half)]), out[1][half])
+            _read(layers[1], half_places(at_HW2[tuple(slice(2 * s.start, 2 * s.stop) for s in half)]), out[1][half])
 
 
 def _read(image: np.ndarray, at_HW2: np.ndarray, out: np.ndarray) -> None:
     cv2.remap(image, at_HW2, None, cv2.INTER_CUBIC, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
 
-def halved(at_HW2: np.ndarray) -> np.ndarray:
+def half_places(at_HW2: np.ndarray) -> np.ndarray:
     """The places of a map, H and W even, as its chroma at half the size is read, which lies in the middle of its
     blocks of four."""
     size = (at_HW2.shape[1] // 2, at_HW2.shape[0] // 2)
