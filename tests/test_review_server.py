@@ -343,7 +343,8 @@ def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Fini
     DecisionLog(out).append(KEY, "original", "Ann")
     code, told, said = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}", "--choose",
                            "--reviewer", "Bo", "--json")  # fmt: skip
-    assert [line.split("%  ")[1] for line in said.splitlines()] == ["rendering mouths", "scoring"]
+    stages = [line.split("%  ")[1] for line in said.splitlines()]
+    assert list(dict.fromkeys(stages)) == ["rendering mouths", "scoring"], "a slow one may be told more than once"
     made = json.loads(told)["made"]
     assert code == 0 and [m["key"] for m in made] == [["film", "hi", "shot_0002"]]
     standing = DecisionLog(out).of(KEY)
